@@ -1,0 +1,107 @@
+//! What `check` says: one finding a fault, each with its code, place, reason,
+//! mend and, where there can be one, a witness that shows it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Where in the policy's files.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Location {
+    /// As it was given to the parser.
+    pub file: String,
+    /// From 1; 0: the policy as a whole.
+    pub line: u32,
+    /// In characters, from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// What a finding does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Severity {
+    /// Refuses the policy.
+    #[serde(rename = "error")]
+    Error,
+    /// Needs an `[[acknowledge]]`.
+    #[serde(rename = "warning")]
+    Warning,
+    /// Informs.
+    #[serde(rename = "info")]
+    Info,
+}
+
+macro_rules! codes {
+    ($($code:ident $meaning:literal,)*) => {
+        /// The checks, by the code that operators, editors and acknowledgements use.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+        pub enum Code { $(#[doc = $meaning] $code,)* }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$code,)*];
+
+            /// `"C01"`, …
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$code => stringify!($code),)* }
+            }
+
+            /// What the check finds, in a phrase.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$code => $meaning,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    C01 "syntax, unknown key or wrong type",
+    C02 "a code written as a number",
+    C03 "an undefined reference",
+    C04 "defined, never used",
+    C05 "unknown commune, EPCI, département, region or SIREN form, or wrong vintage",
+    C06 "two spaces fit at the same scale for a commune a source can produce",
+    C07 "a coverage hole: a commune and domain of a source with no space",
+    C08 "a domain without a space at any of its scales",
+    C09 "a reachable label has no allowed space at any scale",
+    C10 "an invariant can be broken",
+    C14 "marking and level disagree",
+    C22 "exposure to extra-EU law not stated",
+    C24 "the quarantine's premises are not allowed for `restricted`",
+    C27 "allowed topics that no rule classifies",
+    C28 "a rule at `open` without a closed schema, or with `text` in it",
+    C30 "a source without authenticated identity, or two sources with one identity",
+    C34 "a test fails",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One fault found in a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Which check.
+    pub code: Code,
+    /// What it does.
+    pub severity: Severity,
+    /// Where.
+    pub location: Location,
+    /// What is wrong, with names in backticks.
+    pub message: String,
+    /// Why it matters.
+    pub why: String,
+    /// How to mend it.
+    pub fix: String,
+    /// A concrete message, commune or flow that shows it.
+    pub witness: Option<String>,
+}
