@@ -1,0 +1,159 @@
+//! How the hub is, as one value: the console, `octroi status`, `/api/v1/status`
+//! and the demo's table all render this and nothing else.
+
+use serde::{Deserialize, Serialize};
+
+/// How the hub is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The hub's id.
+    pub hub: String,
+    /// Version of the program.
+    pub program: String,
+    /// RFC 3339.
+    pub started: String,
+    /// RFC 3339: when this status was taken.
+    pub now: String,
+    /// Whether it accepts messages.
+    pub ready: bool,
+    /// The policy in force.
+    pub policy: PolicyStatus,
+    /// The journal.
+    pub journal: JournalStatus,
+    /// MQTT connections.
+    pub connections: u64,
+    /// Messages received per second, over the last 10 s.
+    pub received_per_second: f64,
+    /// Where messages go, by source, level and target.
+    pub flows: Vec<Flow>,
+    /// The policy's targets.
+    pub targets: Vec<TargetStatus>,
+    /// What is in quarantine, by reason.
+    pub quarantine: Vec<KeptStatus>,
+    /// The balance.
+    pub conservation: Conservation,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Its id.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its version.
+    pub version: String,
+    /// Hex, 64 digits.
+    pub hash: String,
+    /// RFC 3339: since when.
+    pub activated: String,
+    /// Tests it carries, all of which passed at activation.
+    pub tests: u64,
+    /// Invariants proved.
+    pub invariants: u64,
+}
+
+/// The journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JournalStatus {
+    /// On disk.
+    pub bytes: u64,
+    /// The most it may take.
+    pub limit_bytes: u64,
+    /// Records so far, control records included.
+    pub records: u64,
+    /// Whether it refuses messages because it is full.
+    pub full: bool,
+    /// Sequence ranges lost to damage (fenced, every byte kept), as `first-last`.
+    pub fenced: Vec<String>,
+}
+
+/// One flow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Source id.
+    pub source: String,
+    /// Name of the producing authority.
+    pub producer: String,
+    /// Level name.
+    pub level: String,
+    /// Target id; `quarantine`, `hold` or `refused` for what goes nowhere.
+    pub target: String,
+    /// Copy id; empty: the primary space.
+    pub copy: String,
+    /// Messages since the start of the process.
+    pub messages: u64,
+    /// Messages per second, over the last 10 s.
+    pub per_second: f64,
+}
+
+/// What an outlet is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutletState {
+    /// Nothing was tried yet.
+    #[default]
+    Starting,
+    /// Delivering, or idle after a success.
+    Up,
+    /// Not reachable; retried.
+    Down,
+    /// Refused by the target (authorisation, missing topic, TLS): somebody must act.
+    Blocked,
+}
+
+/// One target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Its id.
+    pub id: String,
+    /// Its label, in the policy's language.
+    pub label: String,
+    /// `public_dc`, `trusted_cloud`, …
+    pub kind: String,
+    /// `archive`, `kafka`.
+    pub outlet: String,
+    /// Its state.
+    pub state: OutletState,
+    /// Why it is down or blocked, and what to do.
+    pub reason: String,
+    /// RFC 3339: since when in this state.
+    pub since: String,
+    /// Records assigned and not delivered.
+    pub pending: u64,
+    /// Age of the oldest of them.
+    pub oldest_seconds: f64,
+    /// Delivered since the start of the journal.
+    pub delivered: u64,
+    /// Withheld at the second gate, kept in the hold log.
+    pub held: u64,
+    /// Records delivered per second, over the last 10 s.
+    pub per_second: f64,
+}
+
+/// Messages kept on the hub, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeptStatus {
+    /// Stable name.
+    pub reason: String,
+    /// How many.
+    pub messages: u64,
+}
+
+/// The law: `received = routed + quarantined + held + refused`, and for each
+/// target `assigned = delivered + pending + withheld`. Since the start of the journal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Conservation {
+    /// Acknowledged, and refusals on record.
+    pub received: u64,
+    /// To a primary space.
+    pub routed: u64,
+    /// Kept: a doubt.
+    pub quarantined: u64,
+    /// Kept: no allowed target today.
+    pub held: u64,
+    /// Refused, on record.
+    pub refused: u64,
+    /// What does not balance, over everything: must be 0.
+    pub unaccounted: i64,
+}
