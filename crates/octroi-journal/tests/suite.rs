@@ -1,0 +1,24 @@
+//! The rules of the journal, each with a test that bears its name, over a simulated disk.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
+
+#[path = "suite/crash.rs"]
+mod crash;
+#[path = "suite/damage.rs"]
+mod damage;
+#[path = "suite/faults.rs"]
+mod faults;
+#[path = "suite/golden.rs"]
+mod golden;
+#[path = "suite/model.rs"]
+mod model;
+#[path = "suite/rules.rs"]
+mod rules;
+#[path = "suite/support.rs"]
+mod support;
