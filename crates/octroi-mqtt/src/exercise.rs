@@ -1,0 +1,191 @@
+//! One entry point for fuzzing, shared by `fuzz/` and a test on stable: any bytes, cut anywhere, must
+//! neither panic nor loop, stay within the limits, and mean the same as uncut.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::{Ack, Event, Grant, Limits, Progress, Refusal, Session, Version, client};
+
+/// What a stream came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    events: Vec<Event>,
+    output: Vec<u8>,
+}
+
+/// Byte 0 says how to begin (bit 0: MQTT 5; bit 1: after a CONNECT, else from the first byte), byte 1 seeds
+/// the cuts, the rest is the stream. Panics where an invariant does not hold.
+pub fn session(data: &[u8], now: Instant) {
+    let [mode, seed, stream @ ..] = data else { return };
+    let version = if mode & 1 == 0 { Version::V3 } else { Version::V5 };
+    let mut bytes = Vec::new();
+    if mode & 2 != 0 {
+        bytes = client::connect(version, &client::Connect::new("fuzz"));
+    }
+    bytes.extend_from_slice(stream);
+    let whole = run(&bytes, None, now);
+    let cut = run(&bytes, Some(u32::from(*seed) + 1), now);
+    assert_eq!(whole, cut, "a stream means the same however it is cut");
+}
+
+fn run(bytes: &[u8], mut seed: Option<u32>, now: Instant) -> Outcome {
+    let limits = Limits {
+        packet_bytes: 4096,
+        connect_bytes: 512,
+        receive_maximum: 8,
+        topic_alias_maximum: 4,
+        output_bytes: 256,
+        ..Limits::default()
+    };
+    let mut session = Session::new(Arc::new(limits.clone()), now);
+    let mut outcome = Outcome { events: Vec::new(), output: Vec::new() };
+    let (mut input, mut rest) = (BytesMut::new(), bytes);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(step(&mut seed, rest.len()));
+        rest = after;
+        input.extend_from_slice(piece);
+        if !turn(&mut session, &mut input, &limits, &mut outcome, now) {
+            break;
+        }
+    }
+    session.connection_lost(&mut outcome.events);
+    outcome.output.extend_from_slice(session.output());
+    check(&outcome, bytes.len());
+    outcome
+}
+
+/// The next piece's length: all, or a pseudo-random part.
+fn step(seed: &mut Option<u32>, most: usize) -> usize {
+    let Some(seed) = seed else { return most };
+    *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    usize::try_from(*seed >> 27).unwrap_or(0).clamp(1, most)
+}
+
+/// Until the session wants input; false once it is closed.
+fn turn(
+    session: &mut Session,
+    input: &mut BytesMut,
+    limits: &Limits,
+    outcome: &mut Outcome,
+    now: Instant,
+) -> bool {
+    for _ in 0..=3 * input.len() + 8 {
+        let before = outcome.events.len();
+        let progress = session.receive(input, now, 3, &mut outcome.events);
+        assert!(outcome.events.len() <= before + 3 + 2);
+        assert!(session.in_flight() <= usize::from(limits.receive_maximum));
+        assert!(session.output().len() <= limits.output_bytes + 512);
+        match progress {
+            Progress::NeedInput(missing) => {
+                assert!(missing > 0 && input.len() < 4096);
+                return true;
+            }
+            Progress::Closed => return false,
+            Progress::EventsFull => {}
+            Progress::OutputFull => outcome.output.extend_from_slice(&session.output().split()),
+            Progress::AwaitHub if session.in_flight() == 0 => session.accept(
+                Grant { assigned_client_id: Some("assigned".to_owned()), ..Grant::default() },
+                now,
+                &mut outcome.events,
+            ),
+            Progress::AwaitHub => acknowledge(session, outcome),
+        }
+    }
+    assert!(session.closed().is_some(), "no progress");
+    false
+}
+
+/// Acknowledges what is in flight, every third publish with a refusal.
+fn acknowledge(session: &mut Session, outcome: &mut Outcome) {
+    let receipts: Vec<_> = outcome
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Publish(publish) | Event::BridgeState(publish) | Event::Inadmissible(publish, _) => {
+                publish.receipt.sequence.map(|_| publish.receipt)
+            }
+            Event::Connect(_) | Event::Will(_) | Event::Closed(_) => None,
+        })
+        .collect();
+    let done = receipts.len().saturating_sub(session.in_flight());
+    for (at, receipt) in receipts.into_iter().enumerate().skip(done) {
+        let ack = if at % 3 == 2 { Ack::Refused(Refusal::NotAuthorized, Some("no")) } else { Ack::Accepted };
+        assert!(session.acknowledge(receipt, ack, &mut outcome.events).is_ok());
+    }
+}
+
+fn check(outcome: &Outcome, sent: usize) {
+    let events = &outcome.events;
+    assert!(events.len() <= sent + 2, "no event without bytes");
+    assert!(matches!(events.last(), Some(Event::Closed(_))));
+    for (at, event) in events.iter().enumerate() {
+        match event {
+            Event::Connect(_) => assert_eq!(at, 0),
+            Event::Publish(publish) | Event::BridgeState(publish) | Event::Inadmissible(publish, _) => {
+                let message = &publish.message;
+                assert!(at > 0 && !message.topic().is_empty() && !message.topic().contains(['+', '#', '\0']));
+                assert_eq!(message.topic().as_bytes(), message.topic_bytes());
+                assert!(message.topic_bytes().len() + message.payload().len() <= 4096 + 512);
+            }
+            Event::Will(_) => assert_eq!(at + 2, events.len()),
+            Event::Closed(_) => assert_eq!(at + 1, events.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::disallowed_methods, clippy::cast_possible_truncation, reason = "tests")]
+
+    use super::*;
+    use std::time::Duration;
+
+    fn seeds() -> Vec<Vec<u8>> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/session");
+        let mut paths: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    /// The fuzz target on stable: seeded mutations of the seed corpus, for ten seconds at most.
+    #[test]
+    fn mutations_of_the_seed_corpus_break_nothing() {
+        let (seeds, start) = (seeds(), Instant::now());
+        assert!(seeds.len() >= 10);
+        for seed in &seeds {
+            session(seed, start);
+        }
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize % below.max(1)
+        };
+        let mut rounds = 0_u32;
+        while rounds < 2_000_000 && start.elapsed() < Duration::from_secs(8) {
+            let mut data = seeds[random(seeds.len())].clone();
+            for _ in 0..=random(4) {
+                let at = random(data.len());
+                match random(6) {
+                    0 => data[at] = random(256) as u8,
+                    1 => data[at] ^= 1 << random(8),
+                    2 => data.insert(at, random(256) as u8),
+                    3 if data.len() > 3 => drop(data.remove(at)),
+                    4 => {
+                        let other = &seeds[random(seeds.len())];
+                        let piece = other[random(other.len())..].to_vec();
+                        data.splice(at..at, piece);
+                    }
+                    _ => data[at] = [0, 1, 0x7F, 0x80, 0xFF, 0x30, 0x32, 0x10][random(8)],
+                }
+            }
+            session(&data, start);
+            rounds += 1;
+        }
+        assert!(rounds > 1000, "only {rounds} mutations in the time");
+    }
+}

@@ -1,0 +1,259 @@
+//! A connected client: the loop over its packets. Checks come in the order of the bytes (type and flags,
+//! length, then the whole packet), so that a stream cut anywhere has the same outcome.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::Progress;
+use super::flight::Flight;
+use crate::encode;
+use crate::event::{Event, Publish, Qos, Receipt, Version, Will};
+use crate::limits::Limits;
+use crate::properties;
+use crate::publish::{self, Aliases};
+use crate::reason::{CloseReason, Fault};
+use crate::subscribe::{self, Request};
+use crate::topic::TopicKind;
+use crate::wire::{FixedHeader, Reader};
+
+#[derive(Debug)]
+pub(super) struct Connected {
+    pub(super) version: Version,
+    pub(super) maximum_packet_size: u32,
+    pub(super) problem_information: bool,
+    pub(super) asked_session_expiry: u32,
+    /// How long the client may be silent.
+    pub(super) silence: Duration,
+    pub(super) alive: Alive,
+    pub(super) will: Option<Box<Will>>,
+    pub(super) flight: Flight,
+    pub(super) aliases: Aliases,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Alive {
+    Until(Instant),
+    /// The hub is not reading.
+    Paused,
+}
+
+/// The packets that a connected client may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Publish,
+    PubRel,
+    Subscribe,
+    Unsubscribe,
+    PingReq,
+    Disconnect,
+}
+
+impl Connected {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self.alive {
+            Alive::Until(instant) => Some(instant),
+            Alive::Paused => None,
+        }
+    }
+
+    pub(super) fn resume(&mut self, now: Instant) {
+        if self.alive == Alive::Paused {
+            self.alive = Alive::Until(now + self.silence);
+        }
+    }
+
+    pub(super) fn note_progress(&mut self, progress: Progress, consumed: bool, now: Instant) {
+        match progress {
+            Progress::NeedInput(_) | Progress::OutputFull | Progress::Closed if consumed => {
+                self.alive = Alive::Until(now + self.silence);
+            }
+            Progress::NeedInput(_) | Progress::OutputFull | Progress::Closed => self.resume(now),
+            Progress::EventsFull | Progress::AwaitHub => self.alive = Alive::Paused,
+        }
+    }
+
+    /// Consumes packets until there is a reason to stop, and says whether there was one. A client's
+    /// DISCONNECT is a `Fault` too: the session ends.
+    pub(super) fn receive(
+        &mut self,
+        input: &mut BytesMut,
+        full: usize,
+        events: &mut Vec<Event>,
+        output: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<(Progress, bool), Fault> {
+        let mut consumed = false;
+        loop {
+            let Some(&byte1) = input.first() else { return Ok((Progress::NeedInput(2), consumed)) };
+            if events.len() >= full {
+                return Ok((Progress::EventsFull, consumed));
+            }
+            if output.len() >= limits.output_bytes {
+                return Ok((Progress::OutputFull, consumed));
+            }
+            let kind = self.kind(byte1)?;
+            let Some(header) = FixedHeader::read(input)? else {
+                return Ok((Progress::NeedInput(1), consumed));
+            };
+            self.check_length(kind, header, limits)?;
+            if let Some(missing) = header.frame_len().checked_sub(input.len())
+                && missing > 0
+            {
+                return Ok((Progress::NeedInput(missing), consumed));
+            }
+            if kind == Kind::Publish
+                && publish::qos(header.flags())? != Qos::AtMostOnce
+                && self.flight.is_full()
+            {
+                if self.version == Version::V3 {
+                    return Ok((Progress::AwaitHub, consumed));
+                }
+                return Err(Fault::new(
+                    CloseReason::ReceiveMaximumExceeded,
+                    "more publishes in flight than the announced receive maximum",
+                ));
+            }
+            let frame = input.split_to(header.frame_len());
+            consumed = true;
+            match kind {
+                Kind::Publish => events.push(self.publish(frame.freeze(), header, limits)?),
+                Kind::PubRel => self.pubrel(&frame, header, output)?,
+                Kind::Subscribe => self.answer(frame, header, Request::Subscribe, output, limits)?,
+                Kind::Unsubscribe => self.answer(frame, header, Request::Unsubscribe, output, limits)?,
+                Kind::PingReq => encode::pingresp(output),
+                Kind::Disconnect => return Err(self.disconnect(&frame, header)?),
+            }
+        }
+    }
+
+    /// Type and flags (MQTT 5 section 2.1).
+    #[inline]
+    fn kind(&self, byte1: u8) -> Result<Kind, Fault> {
+        let flags = byte1 & 0x0F;
+        let (kind, expected) = match byte1 >> 4 {
+            3 => {
+                if publish::qos(flags)? == Qos::ExactlyOnce {
+                    return Err(Fault::new(CloseReason::QosNotSupported, "QoS 2 is not offered"));
+                }
+                return Ok(Kind::Publish);
+            }
+            6 => (Kind::PubRel, 2),
+            8 => (Kind::Subscribe, 2),
+            10 => (Kind::Unsubscribe, 2),
+            12 => (Kind::PingReq, 0),
+            14 => (Kind::Disconnect, 0),
+            other => return Err(self.unwelcome(other, flags)),
+        };
+        if flags == expected { Ok(kind) } else { Err(Fault::malformed("reserved flags of the fixed header")) }
+    }
+
+    #[cold]
+    fn unwelcome(&self, packet_type: u8, flags: u8) -> Fault {
+        match (packet_type, self.version) {
+            (0, _) => Fault::malformed("packet type 0"),
+            (15, Version::V3) => Fault::malformed("packet type 15"),
+            (_, _) if flags != 0 => Fault::malformed("reserved flags of the fixed header"),
+            (1, _) => Fault::protocol("a second CONNECT"),
+            (4 | 5 | 7, _) => Fault::protocol("an acknowledgement of a publish that was never sent"),
+            (15, Version::V5) => Fault::protocol("AUTH without an authentication method"),
+            (_, _) => Fault::protocol("a packet that only servers send"),
+        }
+    }
+
+    #[inline]
+    fn check_length(&self, kind: Kind, header: FixedHeader, limits: &Limits) -> Result<(), Fault> {
+        if !u32::try_from(header.frame_len()).is_ok_and(|len| len <= limits.packet_bytes) {
+            return Err(Fault::new(CloseReason::PacketTooLarge, "a packet above the announced maximum"));
+        }
+        let bare = kind == Kind::PingReq || (kind == Kind::Disconnect && self.version == Version::V3);
+        if bare && header.remaining != 0 {
+            return Err(Fault::malformed("content in a packet that has none"));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn publish(&mut self, frame: Bytes, header: FixedHeader, limits: &Limits) -> Result<Event, Fault> {
+        let parsed = publish::read(frame, header, self.version, &mut self.aliases, limits)?;
+        let sequence = (parsed.message.qos != Qos::AtMostOnce).then(|| self.flight.launch(parsed.packet_id));
+        let publish = Publish { message: parsed.message, receipt: Receipt { sequence }, dup: parsed.dup };
+        Ok(match parsed.kind {
+            TopicKind::Ordinary => Event::Publish(publish),
+            TopicKind::BridgeState => Event::BridgeState(publish),
+            TopicKind::Inadmissible(why) => Event::Inadmissible(publish, why),
+        })
+    }
+
+    /// No QoS 2 publish is ever accepted, so no identifier is known (MQTT 5 section 3.7.2.1).
+    fn pubrel(&self, frame: &[u8], header: FixedHeader, output: &mut BytesMut) -> Result<(), Fault> {
+        let mut body = body(frame, header);
+        let packet_id = body.packet_id()?;
+        if self.version == Version::V5 && !body.is_empty() {
+            if !matches!(body.u8()?, 0x00 | 0x92) {
+                return Err(Fault::malformed("a reason code that PUBREL cannot carry"));
+            }
+            if !body.is_empty() {
+                properties::ACK.check(&mut body)?;
+            }
+        }
+        body.end()?;
+        encode::pubcomp_unknown(output, self.version, packet_id);
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        frame: BytesMut,
+        header: FixedHeader,
+        request: Request,
+        output: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<(), Fault> {
+        let (packet_id, filters) = subscribe::read(frame, header, self.version, request, limits)?;
+        let maximum = self.maximum_packet_size;
+        let sent = match request {
+            Request::Subscribe => encode::suback_refused(output, self.version, packet_id, filters, maximum),
+            Request::Unsubscribe => encode::unsuback(output, self.version, packet_id, filters, maximum),
+        };
+        if sent {
+            Ok(())
+        } else {
+            Err(Fault::new(
+                CloseReason::QuotaExceeded,
+                "the answer is above the client's maximum packet size",
+            ))
+        }
+    }
+
+    /// The client's DISCONNECT (MQTT 5 section 3.14). Read here: the codec takes the legal form of one
+    /// byte for a short packet.
+    fn disconnect(&self, frame: &[u8], header: FixedHeader) -> Result<Fault, Fault> {
+        let mut body = body(frame, header);
+        let code = if body.is_empty() { 0 } else { body.u8()? };
+        if !body.is_empty() {
+            let seen = properties::DISCONNECT.check(&mut body)?;
+            // The expiry itself means nothing yet: no state outlives a connection before QoS 2.
+            if self.asked_session_expiry == 0 && seen.session_expiry.is_some_and(|expiry| expiry != 0) {
+                return Err(Fault::protocol("a session expiry that CONNECT had set to 0"));
+            }
+        }
+        body.end()?;
+        Ok(match code {
+            0x00 => Fault::new(CloseReason::ClientDisconnect, "disconnected by the client"),
+            0x04 => {
+                Fault::new(CloseReason::ClientDisconnectWithWill, "disconnected by the client, with its will")
+            }
+            0x80..=0x83 | 0x90 | 0x93..=0x99 => {
+                Fault::new(CloseReason::ClientReportedError, "disconnected by the client, with an error")
+            }
+            _ => return Err(Fault::malformed("a reason code that a client cannot disconnect with")),
+        })
+    }
+}
+
+fn body(frame: &[u8], header: FixedHeader) -> Reader<'_> {
+    let mut frame = frame;
+    frame.advance(header.len.min(frame.len()));
+    Reader::new(frame)
+}
