@@ -75,6 +75,23 @@ pub struct Document {
     pub invariant: Vec<Block<Invariant>>,
     /// `[[test]]`
     pub test: Vec<Block<Test>>,
+    /// Blocks with faults of their own: nothing of them stands above, but what
+    /// names them is no undefined reference.
+    pub unread: Vec<Unread>,
+}
+
+/// A block that could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// `target`, `space`, …, or [`Unread::UNKNOWN`].
+    pub block: &'static str,
+    /// Its `id` (of a producer, its `siren`), where that much could be read.
+    pub id: Option<String>,
+}
+
+impl Unread {
+    /// Of a block whose header could not be read.
+    pub const UNKNOWN: &'static str = "?";
 }
 
 /// One value or a list of them: any of them will do.
@@ -492,7 +509,7 @@ pub struct Comparison {
 
 /// The type of a leaf in a closed schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum LeafType {
     /// By name.
     Named(LeafTypeName),

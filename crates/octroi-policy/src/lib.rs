@@ -10,12 +10,47 @@
 //! region.
 
 pub mod ast;
+mod check;
+mod cog;
+mod decision;
+mod engine;
+mod explain;
 mod facts;
 mod finding;
+mod format;
+pub mod json;
 mod label;
+mod names;
+mod parse;
+mod place;
+mod prove;
+#[cfg(any(test, feature = "test-util"))]
+pub mod reference;
+mod render;
+mod schema;
+mod testing;
 mod time;
+pub mod topic;
+mod transform;
 
-pub use facts::{Ambiguity, Facts, Kind, Leaf, LeafRole, Node, Position, Scalar};
+pub use check::{acknowledged, structural, structural_at};
+pub use cog::{Cog, CommuneIx, CommuneSet};
+pub use decision::{CopyIx, Decision, DomainIx, Input, Outcome, Reason, RuleIx, SourceIx, SpaceIx, TargetIx};
+pub use engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, TargetInfo};
+pub use engine::{Policy, PolicyHash};
+pub use explain::{CopyState, Explanation, Lang, MatchedRule, PolicyName, RequirementState, ShownFacts};
+pub use facts::{Ambiguity, Facts, Kind, Leaf, LeafRole, Node, Position, Scalar, leaf_has_type};
 pub use finding::{Code, Finding, Location, Severity};
+pub use format::{ReadError, read, read_with};
 pub use label::{Label, Level, Marking, Markings};
+pub use names::{fold, fold_into, same_name};
+pub use parse::{Parsed, SCHEMA, SourceFile, hash, includes, parse};
+pub use prove::{Proof, prove, prove_at};
+pub use render::{render, render_all};
+pub use schema::json_schema;
+pub use testing::{TestResult, run_tests};
 pub use time::{Date, Timestamp};
+pub use transform::{
+    COPY_ID_KEY, KeySource, NotYet, PseudonymKey, TransformError, TransformInput, TransformPlan,
+    TransformRefused, Transformed,
+};

@@ -1,0 +1,566 @@
+//! A compiled policy, and how it decides one message: authenticate, decode,
+//! locate, classify, place, copy. The order is fixed.
+//!
+//! It reads no clock and no file; it does not log. It does not judge a policy
+//! either: that is `prove.rs` and the checks.
+//!
+//! INVARIANT: total. Every doubt is an outcome that keeps the message in the
+//! region, and a label can only rise on the way.
+
+pub(crate) mod compile;
+pub(crate) mod condition;
+mod index;
+pub(crate) mod info;
+mod keys;
+mod topics;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use crate::ast::{Document, Format};
+use crate::cog::{Cog, CommuneIx, CommuneSet};
+use crate::engine::condition::{Program, Span, View};
+use crate::engine::index::Index;
+use crate::engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, TargetInfo};
+use crate::engine::keys::{Keys, Of, Seen};
+use crate::engine::topics::Topics;
+use crate::json::Scratch;
+use crate::place::{CopyRule, Duties, Lifted, Obstacle, Refusal, Way};
+use crate::{
+    CopyIx, Date, Decision, DomainIx, Facts, Finding, Input, Kind, Label, Level, Marking, Markings, Outcome,
+    ReadError, Reason, Scalar, SourceIx, SpaceIx, TargetIx,
+};
+
+/// The blake3 hash of a policy's files: its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyHash(pub [u8; 32]);
+
+impl PolicyHash {
+    /// All 64 hex digits.
+    #[must_use]
+    pub fn full(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl fmt::Display for PolicyHash {
+    /// The first 16 hex digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A compiled policy.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) document: Document,
+    pub(crate) cog: &'static Cog,
+    hash: PolicyHash,
+    source_infos: Vec<SourceInfo>,
+    target_infos: Vec<TargetInfo>,
+    space_infos: Vec<SpaceInfo>,
+    copy_infos: Vec<CopyInfo>,
+    domain_infos: Vec<DomainInfo>,
+    rule_infos: Vec<RuleInfo>,
+    by_identity: BTreeMap<String, Option<SourceIx>>,
+    pub(crate) gates: Vec<Gate>,
+    keys: Keys,
+    topics: Topics,
+    pub(crate) program: Program,
+    pub(crate) rules: Vec<Rule>,
+    index: Index,
+    /// The key of a commune that a rule names.
+    by_commune: HashMap<usize, u32>,
+    has_declared: bool,
+    /// By domain: the markings it adds.
+    pub(crate) essential: Vec<Markings>,
+    /// By domain, by scale in order of preference.
+    pub(crate) places: Vec<Vec<Vec<(SpaceIx, CommuneSet)>>>,
+    /// By target.
+    pub(crate) duties: Vec<Duties>,
+    pub(crate) lifted: Vec<Lifted>,
+    pub(crate) copy_rules: Vec<(CopyRule, Span)>,
+    /// By domain: the copies that concern it.
+    pub(crate) copies_of: Vec<Vec<u16>>,
+    boundaries: Vec<Date>,
+}
+
+/// What a source's identity binds.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) topics: Topics,
+    pub(crate) format: Format,
+    pub(crate) domains: Vec<(String, DomainIx)>,
+    domain_from: Option<From>,
+    pub(crate) commune: Option<CommuneIx>,
+    pub(crate) commune_from: Option<From>,
+    device_from: Option<DeviceFrom>,
+    pub(crate) perimeter: CommuneSet,
+    /// Its own and its producer's.
+    pub(crate) floor: Level,
+    expires: Option<Date>,
+}
+
+/// Where a sender writes a commune or a domain.
+#[derive(Debug)]
+pub(crate) enum From {
+    Tag(String),
+    Topic(usize),
+}
+
+#[derive(Debug)]
+pub(crate) enum DeviceFrom {
+    Field(String),
+    Topic(usize),
+}
+
+#[derive(Debug)]
+pub(crate) struct Rule {
+    pub(crate) condition: Span,
+    pub(crate) gives: Gives,
+}
+
+/// What a rule gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Gives {
+    Label(Label),
+    /// The sender's own word as level, and these markings: only beside a rule
+    /// that gives a label, for a declaration can only raise.
+    Declared(Markings),
+}
+
+/// The place a label has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    pub(crate) space: SpaceIx,
+    pub(crate) target: TargetIx,
+    /// What a date puts in the way today.
+    pub(crate) today: Option<Obstacle>,
+}
+
+impl Policy {
+    /// Compiles a document that has passed the structural checks.
+    ///
+    /// # Errors
+    ///
+    /// Everything that does not resolve, each with its place.
+    pub fn compile(document: &Document, hash: [u8; 32]) -> Result<Self, Vec<Finding>> {
+        compile::compile(document, hash)
+    }
+
+    /// `[policy] id`
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.document.policy.id
+    }
+
+    /// `[policy] version`
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.document.policy.version
+    }
+
+    /// `[policy] title`
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.document.policy.title
+    }
+
+    /// The hash it was compiled with.
+    #[must_use]
+    pub const fn hash(&self) -> PolicyHash {
+        self.hash
+    }
+
+    /// What it was compiled from.
+    #[must_use]
+    pub const fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The official geographic code it counts by.
+    #[must_use]
+    pub const fn cog(&self) -> &'static Cog {
+        self.cog
+    }
+
+    /// The source of an identity (`user:x`, `cert:CN=x`, `cert:URI=x`). An
+    /// identity that two sources claim names neither.
+    #[must_use]
+    pub fn source(&self, identity: &str) -> Option<SourceIx> {
+        self.by_identity.get(identity).copied().flatten()
+    }
+
+    /// The sources, by [`SourceIx`].
+    #[must_use]
+    pub fn sources(&self) -> &[SourceInfo] {
+        &self.source_infos
+    }
+
+    /// The targets, by [`TargetIx`].
+    #[must_use]
+    pub fn targets(&self) -> &[TargetInfo] {
+        &self.target_infos
+    }
+
+    /// The spaces, by [`SpaceIx`].
+    #[must_use]
+    pub fn spaces(&self) -> &[SpaceInfo] {
+        &self.space_infos
+    }
+
+    /// The copies, by [`CopyIx`].
+    #[must_use]
+    pub fn copies(&self) -> &[CopyInfo] {
+        &self.copy_infos
+    }
+
+    /// The domains, by [`DomainIx`].
+    #[must_use]
+    pub fn domains(&self) -> &[DomainInfo] {
+        &self.domain_infos
+    }
+
+    /// The classification rules, by [`crate::RuleIx`].
+    #[must_use]
+    pub fn rules(&self) -> &[RuleInfo] {
+        &self.rule_infos
+    }
+
+    /// The label with which a copy leaves, of a message with that label: its transform's effect, where the
+    /// transform may be applied; else the label itself. Whether it may leave is [`Policy::decide`]'s to say.
+    #[must_use]
+    pub fn copy_label(&self, copy: CopyIx, label: Label) -> Label {
+        let rule = self.copy_rules.get(copy.index());
+        let effect = rule.and_then(|(rule, _)| rule.effect.as_ref());
+        effect.and_then(|effect| effect.on(label, None).ok()).unwrap_or(label)
+    }
+
+    /// The days on which a decision may change though the policy does not:
+    /// the day after each expiry, the first day of each requirement. Sorted.
+    #[must_use]
+    pub fn boundaries(&self) -> &[Date] {
+        &self.boundaries
+    }
+
+    /// The first day of the epoch that day lies in: within it, the same
+    /// message gets the same decision.
+    #[must_use]
+    pub fn epoch_of(&self, date: Date) -> Date {
+        let begun = self.boundaries.partition_point(|boundary| *boundary <= date);
+        begun.checked_sub(1).and_then(|last| self.boundaries.get(last)).copied().unwrap_or(Date(i32::MIN))
+    }
+
+    /// Decides one message. Total.
+    #[must_use]
+    pub fn decide<'a>(&self, input: &Input<'a>) -> Decision<'a> {
+        self.decide_with(input, &mut Scratch::default())
+    }
+
+    /// [`Self::decide`], with memory that the caller keeps from one message to the next.
+    #[must_use]
+    pub fn decide_with<'a>(&self, input: &Input<'a>, scratch: &mut Scratch) -> Decision<'a> {
+        let gate = match self.admit(input) {
+            Ok(gate) => gate,
+            Err(reason) => return Decision::doubt(Outcome::Refused(reason)),
+        };
+        match crate::read_with(gate.format, input.topic, input.payload, scratch) {
+            Ok(facts) => self.judge(gate, input, facts),
+            Err(error) => Decision::doubt(Outcome::Quarantined(reason_of(&error))),
+        }
+    }
+
+    /// Decides one message whose facts are known: for tests in the abstract.
+    #[must_use]
+    pub fn decide_facts<'a>(&self, input: &Input<'a>, facts: Facts<'a>) -> Decision<'a> {
+        match self.admit(input) {
+            Ok(gate) => self.judge(gate, input, facts),
+            Err(reason) => Decision::doubt(Outcome::Refused(reason)),
+        }
+    }
+
+    /// Steps 3 to 6.
+    fn judge<'a>(&self, gate: &Gate, input: &Input<'a>, mut facts: Facts<'a>) -> Decision<'a> {
+        let mut decision = Decision::doubt(Outcome::Refused(Reason::Command));
+        decision.kind = facts.kind;
+        decision.time = facts.time;
+        decision.device = gate.device(input, &mut facts);
+        if facts.kind == Kind::Command {
+            decision.label.markings = [Marking::Command].into_iter().collect();
+            return decision;
+        }
+        let (commune, domain) = match self.locate(gate, input, &facts, &mut decision) {
+            Ok(located) => located,
+            Err(reason) => {
+                decision.outcome = Outcome::Quarantined(reason);
+                return decision;
+            }
+        };
+        let view = self.view(gate, input, &facts, commune, domain);
+        let Some(label) = self.label(gate, input, &view) else {
+            decision.outcome = Outcome::Quarantined(Reason::NoRuleMatches);
+            return decision;
+        };
+        decision.label = label;
+        if label.markings.contains(Marking::Command) {
+            return decision;
+        }
+        let today = input.received.date();
+        decision.outcome = match self.place(input.source, domain, commune, label, today) {
+            Some(Placed { space, today: None, .. }) => {
+                Outcome::Routed { space, copies: self.admitted(input.source, domain, &view, label, today) }
+            }
+            placed => Outcome::Held {
+                reason: Reason::NoAllowedTarget,
+                space: placed.map(|placed| placed.space),
+                target: placed.map(|placed| placed.target),
+            },
+        };
+        decision
+    }
+
+    /// Step 1: the source may publish, and there.
+    pub(crate) fn admit(&self, input: &Input<'_>) -> Result<&Gate, Reason> {
+        let gate = self.gates.get(input.source.index()).ok_or(Reason::UnknownSource)?;
+        // `expires` is the last day, like every day of a policy.
+        if gate.expires.is_some_and(|last| input.received.date() > last) {
+            return Err(Reason::UnknownSource);
+        }
+        let mut allowed = false;
+        gate.topics.matches(input.topic, &mut |_| allowed = true);
+        if allowed { Ok(gate) } else { Err(Reason::TopicNotAllowed) }
+    }
+
+    /// Step 3: where it comes from, and of what domain; both go into the decision as they are found.
+    pub(crate) fn locate(
+        &self,
+        gate: &Gate,
+        input: &Input<'_>,
+        facts: &Facts<'_>,
+        decision: &mut Decision<'_>,
+    ) -> Result<(CommuneIx, DomainIx), Reason> {
+        let written = || gate.commune_from.as_ref()?.read(input.topic, facts);
+        let commune =
+            gate.commune.or_else(|| self.cog.commune(written()?)).ok_or(Reason::UnknownTerritory)?;
+        decision.commune = Some(commune);
+        if !gate.perimeter.contains(commune) {
+            return Err(Reason::OutsidePerimeter);
+        }
+        let domain = gate.domain(input.topic, facts).ok_or(Reason::DomainNotAllowed)?;
+        decision.domain = Some(domain);
+        Ok((commune, domain))
+    }
+
+    /// Everything that conditions look for, seen or not.
+    pub(crate) fn view<'v, 'a>(
+        &self,
+        gate: &Gate,
+        input: &Input<'_>,
+        facts: &'v Facts<'a>,
+        commune: CommuneIx,
+        domain: DomainIx,
+    ) -> View<'v, 'a> {
+        let mut seen = Seen::new(self.keys.len());
+        let (mut places, mut placeless) = (Vec::new(), Vec::new());
+        self.topics.matches(input.topic, &mut |key| seen.insert(key));
+        self.by_commune.get(&commune.index()).into_iter().for_each(|key| seen.insert(*key));
+        for (node, key) in (0_u32..).zip(&facts.nodes) {
+            self.keys.find_runs(facts, key, &mut |key| {
+                seen.insert(key);
+                if self.keys.is_located(key) {
+                    places.push((node, key));
+                }
+            });
+        }
+        for name in &facts.names {
+            if let Some(key) = self.keys.find_name(Of::Field, name) {
+                seen.insert(key);
+                placeless.push(key);
+            }
+        }
+        for (of, names) in [(Of::Type, &facts.types), (Of::Measure, &facts.measures)] {
+            for name in names {
+                self.keys.find_name(of, name).into_iter().for_each(|key| seen.insert(key));
+            }
+        }
+        if self.keys.has_tags() {
+            for (name, value) in &facts.tags {
+                self.keys.find_pair(Of::Tag, name, value).into_iter().for_each(|key| seen.insert(key));
+            }
+        }
+        if self.keys.has_properties() {
+            for (name, value) in input.user_properties {
+                self.keys
+                    .find_pair(Of::UserProperty, name, value)
+                    .into_iter()
+                    .for_each(|key| seen.insert(key));
+            }
+        }
+        View {
+            facts,
+            source: u32::from(input.source.0),
+            domain: u32::from(domain.0),
+            format: gate.format,
+            commune,
+            payload: input.payload.len() as u64,
+            declared: declared(input, facts).is_some(),
+            seen,
+            places,
+            placeless,
+        }
+    }
+
+    /// Whether the message has a field of a name that a condition lists.
+    pub(crate) fn sees_field(&self, name: &str, view: &View<'_, '_>) -> bool {
+        self.keys.find_name(Of::Field, name).is_some_and(|key| view.seen.contains(key))
+    }
+
+    /// Step 4: the join of every matching rule and the floors; `None`: no rule gives a label.
+    fn label(&self, gate: &Gate, input: &Input<'_>, view: &View<'_, '_>) -> Option<Label> {
+        let mut given: Option<Label> = None;
+        let mut raised = self.floor(gate, DomainIx(u16::try_from(view.domain).ok()?));
+        let word = if self.has_declared { declared(input, view.facts) } else { None };
+        self.index.candidates(view.source, view.domain, &view.seen, |rule| {
+            let Some(rule) = self.rules.get(usize::from(rule)) else { return };
+            if !self.program.holds(rule.condition, view, true) {
+                return;
+            }
+            match rule.gives {
+                Gives::Label(label) => given = Some(given.unwrap_or_default().join(label)),
+                Gives::Declared(markings) => {
+                    if let Some(level) = word {
+                        raised = raised.join(Label { level, markings });
+                    }
+                }
+            }
+        });
+        given.map(|label| label.join(raised))
+    }
+
+    /// What source, producer and domain give whatever the message says.
+    pub(crate) fn floor(&self, gate: &Gate, domain: DomainIx) -> Label {
+        Label { level: gate.floor, markings: self.essential.get(domain.index()).copied().unwrap_or_default() }
+    }
+
+    /// Step 5: the first scale whose one space may be the place.
+    pub(crate) fn place(
+        &self,
+        source: SourceIx,
+        domain: DomainIx,
+        commune: CommuneIx,
+        label: Label,
+        today: Date,
+    ) -> Option<Placed> {
+        self.places.get(domain.index())?.iter().find_map(|scale| {
+            let (space, target) = self.at_scale(scale, commune)?;
+            let duties = self.duties.get(target.index())?;
+            let way = Way { source: Some(source), space: Some(space), transformed: false };
+            let obstacle = |on| duties.obstacle(label, way, on, &self.lifted);
+            obstacle(None).is_none().then(|| Placed { space, target, today: obstacle(Some(today)) })
+        })
+    }
+
+    /// The one space of a scale which covers the commune; two are none (C06).
+    pub(crate) fn at_scale(
+        &self,
+        scale: &[(SpaceIx, CommuneSet)],
+        commune: CommuneIx,
+    ) -> Option<(SpaceIx, TargetIx)> {
+        let mut covering = scale.iter().filter(|(_, perimeter)| perimeter.contains(commune));
+        let (space, _) = covering.next()?;
+        let alone = covering.next().is_none();
+        let target = self.space_infos.get(space.index())?.target;
+        alone.then_some((*space, target))
+    }
+
+    /// Step 6: the copies that apply and may go.
+    fn admitted(
+        &self,
+        source: SourceIx,
+        domain: DomainIx,
+        view: &View<'_, '_>,
+        label: Label,
+        today: Date,
+    ) -> Vec<CopyIx> {
+        let applying = self.applying(domain, view);
+        let admitted = applying.filter(|copy| self.admit_copy(copy, source, label, today).is_ok());
+        admitted.map(|copy| copy.copy).collect()
+    }
+
+    /// The copies of a domain whose `when` holds.
+    pub(crate) fn applying(&self, domain: DomainIx, view: &View<'_, '_>) -> impl Iterator<Item = &CopyRule> {
+        let concerned = self.copies_of.get(domain.index()).into_iter().flatten();
+        let copies = concerned.filter_map(|copy| self.copy_rules.get(usize::from(*copy)));
+        copies.filter(|(_, when)| self.program.holds(*when, view, false)).map(|(copy, _)| copy)
+    }
+
+    pub(crate) fn admit_copy(
+        &self,
+        copy: &CopyRule,
+        source: SourceIx,
+        label: Label,
+        today: Date,
+    ) -> Result<Label, (Label, Refusal)> {
+        let to = self.copy_infos.get(copy.copy.index()).map(|info| info.to.index());
+        match to.and_then(|to| self.duties.get(to)) {
+            Some(duties) => copy.admit(label, duties, Some(source), Some(today), &self.lifted),
+            None => Err((label, Refusal::CopyLevel)),
+        }
+    }
+}
+
+pub(crate) const fn reason_of(error: &ReadError) -> Reason {
+    match error {
+        ReadError::Ambiguous(_) => Reason::AmbiguousPayload,
+        ReadError::CannotDecode { .. } => Reason::CannotDecode,
+    }
+}
+
+/// The sender's own word, the strictest of all it says; a word that is no level is `restricted`.
+pub(crate) fn declared(input: &Input<'_>, facts: &Facts<'_>) -> Option<Level> {
+    let properties = input.user_properties.iter().filter(|(name, _)| *name == "sensitivity");
+    let words = properties.map(|(_, word)| *word).chain(facts.declared.as_deref());
+    words.map(|word| Level::from_name(word).unwrap_or(Level::Restricted)).max()
+}
+
+impl Gate {
+    /// The domain that the sender names, if it is one of the source's; else the only one.
+    fn domain(&self, topic: &str, facts: &Facts<'_>) -> Option<DomainIx> {
+        match self.domain_from.as_ref().and_then(|from| from.read(topic, facts)) {
+            Some(written) => self.domains.iter().find(|(id, _)| id == written).map(|(_, domain)| *domain),
+            None => match self.domains.as_slice() {
+                [(_, only)] => Some(*only),
+                _ => None,
+            },
+        }
+    }
+
+    pub(crate) fn device<'a>(&self, input: &Input<'a>, facts: &mut Facts<'a>) -> Option<Cow<'a, str>> {
+        let named = match &self.device_from {
+            Some(DeviceFrom::Topic(level)) => input.topic.split('/').nth(*level).map(Cow::Borrowed),
+            Some(DeviceFrom::Field(path)) => facts.find(path).and_then(|leaf| match &leaf.value {
+                Scalar::Text(text) => Some(text.clone()),
+                Scalar::Number(_, text) => Some(Cow::Borrowed(*text)),
+                Scalar::Empty | Scalar::Boolean(_) => None,
+            }),
+            None => None,
+        };
+        let named = named.filter(|device| !device.is_empty());
+        named.or_else(|| facts.device.take())
+    }
+}
+
+impl From {
+    /// What is written there; two tags of one name that differ say nothing.
+    fn read<'f>(&self, topic: &'f str, facts: &'f Facts<'_>) -> Option<&'f str> {
+        match self {
+            Self::Topic(level) => topic.split('/').nth(*level),
+            Self::Tag(name) => {
+                let mut values = facts.tags.iter().filter(|(key, _)| key == name).map(|(_, value)| value);
+                let value = values.next()?;
+                values.all(|other| other == value).then_some(value.as_ref())
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A `when` as a flat list of operations over what was seen in a message.
+//! All must hold; the cheap ones come first.
+//!
+//! Three-valued in one place: a value that cannot be known (an abstract test's
+//! field without value, a name that the format resolved away from its leaf)
+//! satisfies a comparison of a rule, which can only raise, and none of a
+//! copy's, which could only widen.
+
+use std::collections::BTreeMap;
+
+use crate::ast::{Comparison, Format, LeafType, Value};
+use crate::cog::{CommuneIx, CommuneSet};
+use crate::engine::keys::Seen;
+use crate::engine::topics::head;
+use crate::{Facts, Leaf, LeafRole, Scalar, leaf_has_type};
+
+/// A piece of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+impl Span {
+    pub(crate) fn of<T>(self, pool: &[T]) -> &[T] {
+        let start = self.start as usize;
+        pool.get(start..start.saturating_add(self.len as usize)).unwrap_or_default()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Op {
+    /// The source is one of these.
+    Source(Span),
+    /// The domain is one of these.
+    Domain(Span),
+    /// The format's bit is set.
+    Format(u16),
+    /// Whether the sender declares a sensitivity.
+    Declared(bool),
+    /// More bytes than that.
+    Larger(u64),
+    /// One of these keys is seen: topics, communes, types, measures, fields, tags, user properties.
+    Any(Span),
+    /// None of these keys is seen.
+    None(Span),
+    /// The commune lies in one of these perimeters.
+    Perimeter(Span),
+    /// That comparison with a field.
+    Field(u32),
+    /// That closed schema.
+    Within(u32),
+}
+
+impl Op {
+    /// Cheap before dear.
+    pub(crate) const fn cost(self) -> u8 {
+        match self {
+            Self::Source(_) | Self::Domain(_) | Self::Format(_) | Self::Declared(_) | Self::Larger(_) => 0,
+            Self::Any(_) | Self::None(_) => 1,
+            Self::Perimeter(_) => 2,
+            Self::Field(_) => 3,
+            Self::Within(_) => 4,
+        }
+    }
+}
+
+/// What conditions refer to.
+#[derive(Debug, Default)]
+pub(crate) struct Program {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) pool: Vec<u32>,
+    pub(crate) perimeters: Vec<CommuneSet>,
+    pub(crate) fields: Vec<FieldTest>,
+    pub(crate) schemas: Vec<Vec<Listed>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct FieldTest {
+    pub(crate) key: u32,
+    pub(crate) comparison: Comparison,
+}
+
+/// One message as conditions see it.
+pub(crate) struct View<'v, 'a> {
+    pub(crate) facts: &'v Facts<'a>,
+    pub(crate) source: u32,
+    pub(crate) domain: u32,
+    pub(crate) format: Format,
+    pub(crate) commune: CommuneIx,
+    pub(crate) payload: u64,
+    pub(crate) declared: bool,
+    pub(crate) seen: Seen,
+    /// Where the names stand that comparisons ask for: node, key.
+    pub(crate) places: Vec<(u32, u32)>,
+    /// Names of comparisons whose leaf is unknown.
+    pub(crate) placeless: Vec<u32>,
+}
+
+pub(crate) const fn format_bit(format: Format) -> u16 {
+    1 << format as u16
+}
+
+/// The value of a field whose value is unknown: it has any type. No payload
+/// holds it, for numbers in payloads are finite and have a text.
+pub(crate) const UNKNOWN: Scalar<'static> = Scalar::Number(f64::NAN, "");
+
+fn is_unknown(value: &Scalar<'_>) -> bool {
+    matches!(value, Scalar::Number(number, "") if number.is_nan())
+}
+
+impl Program {
+    /// Whether a condition holds; `unknown`: what a comparison with an unknown value gives.
+    pub(crate) fn holds(&self, condition: Span, view: &View<'_, '_>, unknown: bool) -> bool {
+        condition.of(&self.ops).iter().all(|op| self.op(*op, view, unknown))
+    }
+
+    pub(crate) fn op(&self, op: Op, view: &View<'_, '_>, unknown: bool) -> bool {
+        match op {
+            Op::Source(span) => span.of(&self.pool).contains(&view.source),
+            Op::Domain(span) => span.of(&self.pool).contains(&view.domain),
+            Op::Format(formats) => formats & format_bit(view.format) != 0,
+            Op::Declared(declared) => view.declared == declared,
+            Op::Larger(bytes) => view.payload > bytes,
+            Op::Any(span) => span.of(&self.pool).iter().any(|key| view.seen.contains(*key)),
+            Op::None(span) => !span.of(&self.pool).iter().any(|key| view.seen.contains(*key)),
+            Op::Perimeter(span) => span.of(&self.pool).iter().any(|perimeter| {
+                self.perimeters.get(*perimeter as usize).is_some_and(|set| set.contains(view.commune))
+            }),
+            Op::Field(test) => self.fields.get(test as usize).is_some_and(|test| test.holds(view, unknown)),
+            Op::Within(schema) => {
+                self.schemas.get(schema as usize).is_some_and(|schema| within(schema, view.facts))
+            }
+        }
+    }
+}
+
+impl FieldTest {
+    fn holds(&self, view: &View<'_, '_>, unknown: bool) -> bool {
+        let present = view.seen.contains(self.key);
+        let compares =
+            self.comparison != Comparison { exists: self.comparison.exists, ..Comparison::default() };
+        if self.comparison.exists == Some(false) {
+            return !present && !compares;
+        }
+        if !present || !compares {
+            return present;
+        }
+        unknown && view.placeless.contains(&self.key)
+            || view.facts.leaves.iter().any(|leaf| {
+                self.is_on_path(view, leaf)
+                    && if is_unknown(&leaf.value) { unknown } else { compare(&self.comparison, &leaf.value) }
+            })
+    }
+
+    fn is_on_path(&self, view: &View<'_, '_>, leaf: &Leaf<'_>) -> bool {
+        let mut at = leaf.node;
+        while let Some(node) = at {
+            if view.places.iter().any(|(place, key)| *place == node && *key == self.key) {
+                return true;
+            }
+            at = view.facts.nodes.get(node as usize).and_then(|node| node.parent);
+        }
+        false
+    }
+}
+
+fn compare(comparison: &Comparison, value: &Scalar<'_>) -> bool {
+    let number = match value {
+        Scalar::Number(number, _) => Some(*number),
+        Scalar::Empty | Scalar::Boolean(_) | Scalar::Text(_) => None,
+    };
+    let text = match value {
+        Scalar::Text(text) => Some(text.as_ref()),
+        Scalar::Empty | Scalar::Boolean(_) | Scalar::Number(..) => None,
+    };
+    let bound = |bound: Option<f64>, holds: fn(f64, f64) -> bool| {
+        bound.is_none_or(|bound| number.is_some_and(|number| holds(number, bound)))
+    };
+    comparison.eq.as_ref().is_none_or(|one| equals(one, value))
+        && comparison.one_of.as_ref().is_none_or(|list| list.iter().any(|one| equals(one, value)))
+        && bound(comparison.lt, |number, bound| number < bound)
+        && bound(comparison.lte, |number, bound| number <= bound)
+        && bound(comparison.gt, |number, bound| number > bound)
+        && bound(comparison.gte, |number, bound| number >= bound)
+        && comparison.starts_with.as_ref().is_none_or(|head| text.is_some_and(|text| text.starts_with(head)))
+        && comparison.contains.as_ref().is_none_or(|part| text.is_some_and(|text| text.contains(part)))
+}
+
+fn equals(one: &Value, value: &Scalar<'_>) -> bool {
+    match (one, value) {
+        (Value::Boolean(one), Scalar::Boolean(value)) => one == value,
+        (Value::Integer(one), Scalar::Number(value, _)) => *one as f64 == *value,
+        (Value::Number(one), Scalar::Number(value, _)) => one == value,
+        (Value::Text(one), Scalar::Text(value)) => one == value,
+        (Value::Boolean(_) | Value::Integer(_) | Value::Number(_) | Value::Text(_), _) => false,
+    }
+}
+
+/// Every leaf is metadata or listed with its type.
+fn within(schema: &[Listed], facts: &Facts<'_>) -> bool {
+    // The elements of an array stand at one node: one look-up for all of them.
+    let mut before = None;
+    facts.leaves.iter().all(|leaf| {
+        if matches!(leaf.role, LeafRole::Metadata) {
+            return true;
+        }
+        let listed = match before {
+            Some((node, role, listed)) if (node, role) == (leaf.node, leaf.role) => listed,
+            _ => listed_as(schema, facts, leaf),
+        };
+        before = Some((leaf.node, leaf.role, listed));
+        listed.is_some_and(|kind| is_unknown(&leaf.value) || leaf_has_type(leaf, kind))
+    })
+}
+
+/// The type that a schema lists for a leaf.
+fn listed_as<'s>(schema: &'s [Listed], facts: &Facts<'_>, leaf: &Leaf<'_>) -> Option<&'s LeafType> {
+    let key = leaf.node.and_then(|node| facts.nodes.get(node as usize));
+    let whole = matches!(leaf.role, LeafRole::Raw | LeafRole::Data { root: 0 });
+    let found = match key {
+        Some(key) if whole && key.parent.is_none() => {
+            let head = head(&key.key);
+            let by_name =
+                |listed: &Listed| listed.head.cmp(&head).then_with(|| (*listed.name).cmp(&*key.key));
+            schema.binary_search_by(by_name).ok().and_then(|place| schema.get(place))
+        }
+        Some(_) | None => schema.iter().find(|listed| facts.name_is(leaf, &listed.name)),
+    };
+    found.map(|listed| &listed.kind)
+}
+
+/// A name of a `fields_within`.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    head: u64,
+    name: Box<str>,
+    kind: LeafType,
+}
+
+/// The schema of a `fields_within`, sorted as it is looked up.
+pub(crate) fn schema_of(listed: &BTreeMap<String, LeafType>) -> Vec<Listed> {
+    let entry = |(name, kind): (&String, &LeafType)| Listed {
+        head: head(name),
+        name: name.as_str().into(),
+        kind: kind.clone(),
+    };
+    let mut schema: Vec<Listed> = listed.iter().map(entry).collect();
+    schema.sort_by(|one, other| (one.head, &one.name).cmp(&(other.head, &other.name)));
+    schema
+}

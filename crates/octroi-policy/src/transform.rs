@@ -1,0 +1,337 @@
+//! What a copy's transform does to one message: steps compiled once, applied to
+//! the facts and the payload of each message that leaves.
+//!
+//! It starts from nothing and adds what a step produces: the payload from an
+//! allow-list, the device from `pseudonymise`, the time from `generalise_time`,
+//! the commune from `generalise_geo`. What no step produces is absent, the
+//! original topic and record id first of all.
+//!
+//! INVARIANT: total, and closed: what cannot be done as written refuses the
+//! copy. Keys, time and identities are arguments.
+
+mod period;
+mod prune;
+mod pseudonym;
+mod steps;
+
+use thiserror::Error;
+
+pub use pseudonym::PseudonymKey;
+
+use crate::Timestamp;
+use crate::ast::{GeoGrain, PseudonymScope, Step, Transform};
+use crate::facts::{Facts, Kind};
+use period::Grid;
+
+/// The reference of the hub's own key, for the identifiers of copies. Asked for
+/// with an empty period: an id must not change when a message is sent again.
+pub const COPY_ID_KEY: &str = "hub:copy-ids";
+
+/// Who resolves the references of keys.
+pub trait KeySource {
+    /// The key of that reference (`file:name`, `env:NAME`, [`COPY_ID_KEY`]) in that period.
+    fn key(&self, reference: &str, period: &str) -> Option<PseudonymKey>;
+}
+
+/// A transform, compiled.
+#[derive(Clone, Debug)]
+pub struct TransformPlan {
+    steps: Vec<PlanStep>,
+    not_yet: Option<NotYet>,
+}
+
+#[derive(Clone, Debug)]
+enum PlanStep {
+    KeepOnly(Vec<String>),
+    Pseudonymise { field: String, key: String, rotate: String, grid: Grid },
+    GeneraliseGeo(GeoGrain),
+    GeneraliseTime(Grid),
+    RewriteTopic(Vec<Vec<Piece>>),
+}
+
+/// A part of one topic level.
+#[derive(Clone, Debug, PartialEq)]
+enum Piece {
+    Text(String),
+    Domain,
+    Commune,
+    Device,
+    Copy,
+}
+
+/// A transform that cannot be run as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TransformError {
+    /// Not one number and one unit.
+    #[error("`{text}` is no duration; write one number and one unit, as `PT15M`, `P1D` or `P1M`")]
+    Duration {
+        /// As written.
+        text: String,
+    },
+    /// A topic that cannot be published to, or a name in braces that is none.
+    #[error(
+        "`{text}` is no topic; use `{{domain}}`, `{{commune}}`, `{{device}}`, `{{copy}}` and levels that are not empty, without `+`, `#` or a leading `$`"
+    )]
+    Topic {
+        /// As written.
+        text: String,
+    },
+    /// Neither `file:` nor `env:`.
+    #[error("`{text}` is no reference to a key; write `file:<name>` (in `keys_dir`) or `env:<NAME>`")]
+    Key {
+        /// As written, without what could be a secret.
+        text: String,
+    },
+    /// An empty name or list.
+    #[error("`{op}` names no field")]
+    Fields {
+        /// The step.
+        op: &'static str,
+    },
+}
+
+/// A step that is not run yet: the copy is withheld.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{what} cannot be run yet; the copy is withheld")]
+pub struct NotYet {
+    /// The step, or what is missing.
+    pub what: &'static str,
+}
+
+/// One message that is to leave as a copy.
+#[derive(Clone, Copy, Debug)]
+pub struct TransformInput<'m> {
+    /// As [`crate::read`] gave them from `payload`.
+    pub facts: &'m Facts<'m>,
+    /// The original bytes.
+    pub payload: &'m [u8],
+    /// The original topic.
+    pub topic: &'m str,
+    /// The device as the source resolves it.
+    pub device: Option<&'m str>,
+    /// The domain's id.
+    pub domain: &'m str,
+    /// INSEE code.
+    pub commune: Option<&'m str>,
+    /// SIREN.
+    pub producer: &'m str,
+    /// The copy's purpose: pseudonyms of two purposes cannot be joined.
+    pub purpose: &'m str,
+    /// The copy's id.
+    pub copy: &'m str,
+    /// The arrival.
+    pub received: Timestamp,
+    /// The original's id.
+    pub record_id: &'m str,
+}
+
+/// The copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transformed {
+    /// A JSON object (SenML: an array), keys in the order of their bytes.
+    pub payload: Vec<u8>,
+    /// As `rewrite_topic` says, else the copy's id.
+    pub topic: String,
+    /// The pseudonym; `None` if no step made one.
+    pub device: Option<String>,
+    /// As `generalise_time` made it; `None` if no step did. Never fall back to the arrival.
+    pub time: Option<Timestamp>,
+    /// INSEE code, if `generalise_geo` is a step.
+    pub commune: Option<String>,
+    /// 32 hexadecimal digits: a keyed hash of the original's id and the copy.
+    pub id: String,
+}
+
+/// Why a copy cannot be made of this message.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TransformRefused {
+    /// See [`TransformPlan::can_run`].
+    #[error(transparent)]
+    NotYet(#[from] NotYet),
+    /// A command never leaves.
+    #[error("the message is a command")]
+    Command,
+    /// No field can be chosen from bytes that are not read.
+    #[error("the payload is opaque: no field can be kept from it")]
+    Opaque,
+    /// No field of the message is in the list.
+    #[error("the message has none of the fields that the transform keeps")]
+    NothingKept,
+    /// Two kept fields have one name.
+    #[error("two kept fields have the same name below the data root")]
+    NameCollision,
+    /// The facts were read from other bytes.
+    #[error("the facts are not those of the payload")]
+    FactsMismatch,
+    /// The reference leads to no key.
+    #[error(
+        "there is no key `{reference}`; put it where the configuration's `keys_dir` or the environment has it"
+    )]
+    KeyMissing {
+        /// As in the policy.
+        reference: String,
+    },
+    /// Too short, or an id that cannot be shown.
+    #[error(
+        "the key `{reference}` cannot be used: it needs 16 bytes or more and an id of 1 to 16 of `a-z0-9`"
+    )]
+    KeyUnusable {
+        /// As in the policy.
+        reference: String,
+    },
+    /// The topic needs a device and no step made one.
+    #[error("the topic needs `{{device}}`, and the message has no pseudonymised device")]
+    DeviceAbsent,
+    /// The topic needs a commune.
+    #[error("the topic needs `{{commune}}`, and the message has none")]
+    CommuneAbsent,
+}
+
+impl TransformRefused {
+    /// The stable name, for records and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotYet(_) => "not_yet",
+            Self::Command => "command",
+            Self::Opaque => "opaque_payload",
+            Self::NothingKept => "nothing_kept",
+            Self::NameCollision => "name_collision",
+            Self::FactsMismatch => "facts_mismatch",
+            Self::KeyMissing { .. } => "key_missing",
+            Self::KeyUnusable { .. } => "key_unusable",
+            Self::DeviceAbsent => "device_absent",
+            Self::CommuneAbsent => "commune_absent",
+        }
+    }
+}
+
+impl TransformPlan {
+    /// Compiles the steps, in the order written.
+    ///
+    /// # Errors
+    ///
+    /// The first step that is not written as it must be.
+    pub fn compile(transform: &Transform) -> Result<Self, TransformError> {
+        let mut plan = Self { steps: Vec::new(), not_yet: None };
+        for step in &transform.steps {
+            match step {
+                Step::KeepOnly { fields } => {
+                    if fields.is_empty() || fields.iter().any(String::is_empty) {
+                        return Err(TransformError::Fields { op: "keep_only" });
+                    }
+                    plan.steps.push(PlanStep::KeepOnly(fields.clone()));
+                }
+                Step::Pseudonymise { field, key, rotate, scope: PseudonymScope::PerProducer } => {
+                    if field.is_empty() {
+                        return Err(TransformError::Fields { op: "pseudonymise" });
+                    }
+                    let (field, key) = (field.clone(), key_reference(key)?);
+                    plan.steps.push(PlanStep::Pseudonymise {
+                        field,
+                        key,
+                        rotate: rotate.clone(),
+                        grid: grid(rotate)?,
+                    });
+                }
+                Step::GeneraliseGeo { to } => plan.steps.push(PlanStep::GeneraliseGeo(*to)),
+                Step::GeneraliseTime { to } => plan.steps.push(PlanStep::GeneraliseTime(grid(to)?)),
+                Step::RewriteTopic { to } => plan.steps.push(PlanStep::RewriteTopic(topic(to)?)),
+                Step::Aggregate { .. } => plan.not_yet = Some(NotYet { what: "`aggregate`" }),
+                Step::Drop { .. } => plan.not_yet = Some(NotYet { what: "`drop`" }),
+                Step::Round { .. } => plan.not_yet = Some(NotYet { what: "`round`" }),
+            }
+        }
+        // What leaves is named; there is no copy of everything else.
+        if plan.not_yet.is_none() && !plan.steps.iter().any(|step| matches!(step, PlanStep::KeepOnly(_))) {
+            plan.not_yet = Some(NotYet { what: "a transform without `keep_only`" });
+        }
+        Ok(plan)
+    }
+
+    /// Whether every step can be run; else the gate withholds the copy.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be run yet.
+    pub fn can_run(&self) -> Result<(), NotYet> {
+        self.not_yet.map_or(Ok(()), Err)
+    }
+
+    /// Makes the copy of one message.
+    ///
+    /// # Errors
+    ///
+    /// Why the copy is refused; the original is not concerned.
+    pub fn apply(
+        &self,
+        input: &TransformInput<'_>,
+        keys: &dyn KeySource,
+    ) -> Result<Transformed, TransformRefused> {
+        self.can_run()?;
+        match input.facts.kind {
+            Kind::Command => return Err(TransformRefused::Command),
+            Kind::Opaque => return Err(TransformRefused::Opaque),
+            Kind::Measure | Kind::Status | Kind::Join | Kind::Location | Kind::Birth | Kind::Inventory => {}
+        }
+        let mut work = steps::Work::new(input);
+        for step in &self.steps {
+            work.run(step, keys)?;
+        }
+        work.finish(keys)
+    }
+}
+
+fn grid(text: &str) -> Result<Grid, TransformError> {
+    Grid::parse(text).ok_or_else(|| TransformError::Duration { text: text.to_owned() })
+}
+
+fn key_reference(text: &str) -> Result<String, TransformError> {
+    let name = text.strip_prefix("file:").or_else(|| text.strip_prefix("env:")).unwrap_or_default();
+    // One name, never a path: keys lie in one directory, outside the policy's.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+        // What stands there could be the key itself.
+        let shown = text.split_once(':').map_or("…".to_owned(), |(scheme, _)| format!("{scheme}:…"));
+        return Err(TransformError::Key { text: shown });
+    }
+    Ok(text.to_owned())
+}
+
+fn topic(text: &str) -> Result<Vec<Vec<Piece>>, TransformError> {
+    let refused = || TransformError::Topic { text: text.to_owned() };
+    if text.starts_with('$')
+        || text.len() > 512
+        || text.contains(|c: char| matches!(c, '+' | '#') || c.is_control())
+    {
+        return Err(refused());
+    }
+    text.split('/').map(|level| pieces(level).ok_or_else(refused)).collect()
+}
+
+fn pieces(level: &str) -> Option<Vec<Piece>> {
+    let mut pieces = Vec::new();
+    let mut rest = level;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}')?;
+        if !before.is_empty() {
+            pieces.push(Piece::Text(before.to_owned()));
+        }
+        pieces.push(match name {
+            "domain" => Piece::Domain,
+            "commune" => Piece::Commune,
+            "device" => Piece::Device,
+            "copy" => Piece::Copy,
+            _ => return None,
+        });
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    let closed = pieces.iter().all(|piece| !matches!(piece, Piece::Text(text) if text.contains('}')));
+    (closed && !pieces.is_empty()).then_some(pieces)
+}
+
+#[cfg(test)]
+mod tests;

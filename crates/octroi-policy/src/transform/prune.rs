@@ -1,0 +1,276 @@
+//! The copy's payload: the kept leaves of the original in a fresh JSON object.
+//!
+//! The facts have forgotten where arrays were, so the payload is walked again,
+//! in step with them: the n-th key is the n-th node, the n-th scalar the n-th
+//! leaf. The walk trusts the reader that made the facts, and gives up where it
+//! does not find what they say.
+//!
+//! INVARIANT: a key is written only on the way to a kept leaf.
+
+use std::collections::BTreeMap;
+
+use crate::facts::{Facts, LeafRole, Scalar};
+use crate::json::MAX_DEPTH;
+
+/// What becomes of one leaf.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Keep {
+    /// Not copied.
+    No,
+    /// As it is.
+    AsIs,
+    /// This text in its place.
+    Text(String),
+    /// This number in its place, as JSON.
+    Number(String),
+}
+
+/// Why there is no payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unmade {
+    /// The facts are not those of the payload.
+    Mismatch,
+    /// Two kept leaves have one name.
+    Collision,
+    /// Nothing was kept.
+    Nothing,
+}
+
+enum Tree {
+    Object(BTreeMap<String, Tree>),
+    Array(Vec<Tree>),
+    Leaf(String),
+}
+
+/// The payload of the copy: keys in the order of their bytes, without white space.
+pub(super) fn payload(facts: &Facts<'_>, payload: &[u8], keep: &[Keep]) -> Result<Vec<u8>, Unmade> {
+    let mut walk = Walk { facts, bytes: payload, keep, at: 0, node: 0, leaf: 0 };
+    walk.space();
+    let kept = walk.value(0)?;
+    if walk.node != facts.nodes.len() || walk.leaf != facts.leaves.len() {
+        return Err(Unmade::Mismatch);
+    }
+    let mut out = Vec::new();
+    match hoist(facts, keep, kept.ok_or(Unmade::Nothing)?)? {
+        tree @ (Tree::Object(_) | Tree::Array(_)) => write(&tree, &mut out),
+        Tree::Leaf(_) => return Err(Unmade::Nothing),
+    }
+    Ok(out)
+}
+
+struct Walk<'f, 'a> {
+    facts: &'f Facts<'a>,
+    bytes: &'f [u8],
+    keep: &'f [Keep],
+    at: usize,
+    node: usize,
+    leaf: usize,
+}
+
+impl Walk<'_, '_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// The value here, without what is not kept.
+    fn value(&mut self, depth: u8) -> Result<Option<Tree>, Unmade> {
+        let (open, close) = match self.peek() {
+            Some(b'{') => (b'{', b'}'),
+            Some(b'[') => (b'[', b']'),
+            Some(b'"') => {
+                self.string()?;
+                return self.scalar("null");
+            }
+            _ => {
+                while !matches!(self.peek(), None | Some(b',' | b'}' | b']' | b' ' | b'\t' | b'\n' | b'\r')) {
+                    self.at += 1;
+                }
+                return self.scalar("null");
+            }
+        };
+        if depth >= MAX_DEPTH {
+            return Err(Unmade::Mismatch);
+        }
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return self.scalar(if open == b'{' { "{}" } else { "[]" });
+        }
+        if open == b'{' { self.object(depth + 1) } else { self.array(depth + 1) }
+    }
+
+    fn object(&mut self, depth: u8) -> Result<Option<Tree>, Unmade> {
+        let mut kept = BTreeMap::new();
+        loop {
+            self.string()?;
+            let node = self.facts.nodes.get(self.node).ok_or(Unmade::Mismatch)?;
+            self.node += 1;
+            self.space();
+            self.expect(b':')?;
+            self.space();
+            if let Some(value) = self.value(depth)? {
+                kept.insert(node.key.to_string(), value);
+            }
+            if self.ends(b'}')? {
+                return Ok((!kept.is_empty()).then_some(Tree::Object(kept)));
+            }
+        }
+    }
+
+    fn array(&mut self, depth: u8) -> Result<Option<Tree>, Unmade> {
+        let mut kept = Vec::new();
+        loop {
+            kept.extend(self.value(depth)?);
+            if self.ends(b']')? {
+                return Ok((!kept.is_empty()).then_some(Tree::Array(kept)));
+            }
+        }
+    }
+
+    /// Passes the end of the container, or the comma before what comes next.
+    fn ends(&mut self, close: u8) -> Result<bool, Unmade> {
+        self.space();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(true);
+        }
+        self.expect(b',')?;
+        self.space();
+        Ok(false)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Unmade> {
+        if self.peek() != Some(byte) {
+            return Err(Unmade::Mismatch);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<(), Unmade> {
+        self.expect(b'"')?;
+        loop {
+            match self.peek().ok_or(Unmade::Mismatch)? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        self.expect(b'"')
+    }
+
+    fn scalar(&mut self, empty: &str) -> Result<Option<Tree>, Unmade> {
+        let (Some(leaf), Some(keep)) = (self.facts.leaves.get(self.leaf), self.keep.get(self.leaf)) else {
+            return Err(Unmade::Mismatch);
+        };
+        self.leaf += 1;
+        let text = match keep {
+            Keep::No => return Ok(None),
+            Keep::Text(text) => quoted(text),
+            Keep::Number(number) => number.clone(),
+            Keep::AsIs => match &leaf.value {
+                Scalar::Empty => empty.to_owned(),
+                Scalar::Boolean(boolean) => boolean.to_string(),
+                Scalar::Number(_, text) => (*text).to_owned(),
+                Scalar::Text(text) => quoted(text),
+            },
+        };
+        Ok(Some(Tree::Leaf(text)))
+    }
+}
+
+/// Lifts what stands below a data root to the top, where its names begin.
+fn hoist(facts: &Facts<'_>, keep: &[Keep], mut tree: Tree) -> Result<Tree, Unmade> {
+    let mut roots: Vec<Vec<&str>> = Vec::new();
+    for (leaf, keep) in facts.leaves.iter().zip(keep) {
+        if let (LeafRole::Data { root: root @ 1.. }, true) = (leaf.role, *keep != Keep::No) {
+            let mut path: Vec<&str> = facts.path_up(leaf.node).map(|node| node.key.as_ref()).collect();
+            path.reverse();
+            path.truncate(usize::from(root));
+            if !roots.contains(&path) {
+                roots.push(path);
+            }
+        }
+    }
+    let mut lifted = Vec::new();
+    for root in &roots {
+        match take(&mut tree, root) {
+            Some(Tree::Object(below)) => lifted.push(below),
+            Some(Tree::Array(_) | Tree::Leaf(_)) | None => return Err(Unmade::Collision),
+        }
+    }
+    if let Tree::Object(top) = &mut tree {
+        for (key, value) in lifted.into_iter().flatten() {
+            if top.insert(key, value).is_some() {
+                return Err(Unmade::Collision);
+            }
+        }
+    }
+    Ok(tree)
+}
+
+/// Takes out the value at that path, and the objects that become empty.
+fn take(tree: &mut Tree, path: &[&str]) -> Option<Tree> {
+    let (first, rest) = path.split_first()?;
+    let Tree::Object(map) = tree else { return None };
+    if rest.is_empty() {
+        return map.remove(*first);
+    }
+    let inner = map.get_mut(*first)?;
+    let taken = take(inner, rest);
+    if matches!(inner, Tree::Object(map) if map.is_empty()) {
+        map.remove(*first);
+    }
+    taken
+}
+
+fn write(tree: &Tree, out: &mut Vec<u8>) {
+    match tree {
+        Tree::Leaf(text) => out.extend_from_slice(text.as_bytes()),
+        Tree::Array(items) => {
+            out.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write(item, out);
+            }
+            out.push(b']');
+        }
+        Tree::Object(map) => {
+            out.push(b'{');
+            for (at, (key, value)) in map.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                out.extend_from_slice(quoted(key).as_bytes());
+                out.push(b':');
+                write(value, out);
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+/// A JSON string (RFC 8259 section 7).
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\0'..='\x1f' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}

@@ -1,0 +1,264 @@
+//! The steps, on one message. Each changes what becomes of the leaves and what
+//! the envelope holds; the payload is written once, at the end.
+
+use super::period::Grid;
+use super::prune::{self, Keep, Unmade};
+use super::{
+    COPY_ID_KEY, KeySource, Piece, PlanStep, PseudonymKey, TransformInput, TransformRefused, Transformed,
+};
+use crate::ast::GeoGrain;
+use crate::facts::{Facts, Leaf, LeafRole, Scalar};
+use crate::format::instant_of;
+use crate::names::fold;
+use crate::{Timestamp, same_name};
+
+/// Names on the path of a leaf that tell where something is.
+const GEO: [&str; 22] = [
+    "lat",
+    "latitude",
+    "lon",
+    "lng",
+    "long",
+    "longitude",
+    "alt",
+    "altitude",
+    "elevation",
+    "coordinates",
+    "coordinate",
+    "coords",
+    "coord",
+    "geometry",
+    "geo",
+    "geohash",
+    "position",
+    "location",
+    "gps",
+    "bbox",
+    "pluscode",
+    "geojson",
+];
+const LATITUDE: [&str; 2] = ["lat", "latitude"];
+const LONGITUDE: [&str; 4] = ["lon", "lng", "long", "longitude"];
+/// A device identifier shorter than this is looked for as a whole value only.
+const SHORT: usize = 4;
+
+/// A copy in the making.
+pub(super) struct Work<'w, 'm> {
+    input: &'w TransformInput<'m>,
+    keep: Vec<Keep>,
+    device: Option<String>,
+    time: Option<Timestamp>,
+    commune: Option<String>,
+    topic: Option<String>,
+}
+
+impl<'w, 'm> Work<'w, 'm> {
+    /// All data of the message; metadata of its format never leaves.
+    pub(super) fn new(input: &'w TransformInput<'m>) -> Self {
+        let data = |leaf: &Leaf<'_>| if leaf.role == LeafRole::Metadata { Keep::No } else { Keep::AsIs };
+        let keep = input.facts.leaves.iter().map(data).collect();
+        Self { input, keep, device: None, time: None, commune: None, topic: None }
+    }
+
+    pub(super) fn run(&mut self, step: &PlanStep, keys: &dyn KeySource) -> Result<(), TransformRefused> {
+        match step {
+            PlanStep::KeepOnly(names) => {
+                let facts = self.input.facts;
+                for (leaf, keep) in facts.leaves.iter().zip(&mut self.keep) {
+                    if !names.iter().any(|name| facts.name_is(leaf, name)) {
+                        *keep = Keep::No;
+                    }
+                }
+            }
+            PlanStep::Pseudonymise { field, key, rotate, grid } => {
+                let period = format!("{rotate}/{}", grid.floor(self.input.received));
+                let key = usable(keys, key, &period)?;
+                self.pseudonymise(field, &period, &key);
+            }
+            PlanStep::GeneraliseTime(grid) => self.generalise_time(*grid),
+            PlanStep::GeneraliseGeo(grain) => self.generalise_geo(*grain),
+            PlanStep::RewriteTopic(levels) => self.topic = Some(self.topic(levels)?),
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self, keys: &dyn KeySource) -> Result<Transformed, TransformRefused> {
+        let input = self.input;
+        let payload =
+            prune::payload(input.facts, input.payload, &self.keep).map_err(|unmade| match unmade {
+                Unmade::Mismatch => TransformRefused::FactsMismatch,
+                Unmade::Collision => TransformRefused::NameCollision,
+                Unmade::Nothing => TransformRefused::NothingKept,
+            })?;
+        let key = usable(keys, COPY_ID_KEY, "")?;
+        let id = key.digest(&["octroi:copy-id", input.producer, input.purpose, input.copy, input.record_id]);
+        let topic = self.topic.unwrap_or_else(|| level_safe(input.copy));
+        Ok(Transformed { payload, topic, device: self.device, time: self.time, commune: self.commune, id })
+    }
+
+    /// The leaves that are still kept, with what becomes of them.
+    fn kept(&mut self) -> impl Iterator<Item = (&'m Facts<'m>, &'m Leaf<'m>, &mut Keep)> {
+        let facts = self.input.facts;
+        facts
+            .leaves
+            .iter()
+            .zip(&mut self.keep)
+            .filter(|(_, keep)| **keep != Keep::No)
+            .map(move |(leaf, keep)| (facts, leaf, keep))
+    }
+
+    fn pseudonymise(&mut self, field: &str, period: &str, key: &PseudonymKey) {
+        let input = *self.input;
+        let pseudonym = |value: &str| key.pseudonym(&[field, input.producer, input.purpose, period, value]);
+        let device = input.device.filter(|device| field == "device" && !device.is_empty());
+        for (facts, leaf, keep) in self.kept() {
+            if facts.name_is(leaf, field) {
+                let value = match &leaf.value {
+                    Scalar::Text(text) => text.as_ref(),
+                    Scalar::Number(_, text) => text,
+                    Scalar::Boolean(true) => "true",
+                    Scalar::Boolean(false) => "false",
+                    Scalar::Empty => continue,
+                };
+                *keep = Keep::Text(pseudonym(value));
+            } else if let (Keep::AsIs, Some(device), Scalar::Text(text)) = (&*keep, device, &leaf.value) {
+                // The identifier in another field would undo the pseudonym.
+                if text == device || device.len() >= SHORT && text.contains(device) {
+                    *keep = Keep::Text(text.replace(device, &pseudonym(device)));
+                }
+            }
+        }
+        if let Some(device) = device {
+            self.device = Some(pseudonym(device));
+        }
+    }
+
+    fn generalise_time(&mut self, grid: Grid) {
+        self.time = Some(grid.floor(self.input.facts.time.unwrap_or(self.input.received)));
+        for (facts, leaf, keep) in self.kept() {
+            if *keep != Keep::AsIs {
+                continue; // a pseudonym stays one
+            }
+            match &leaf.value {
+                Scalar::Text(text) => {
+                    if let Some(floored) = floored(text, grid) {
+                        *keep = Keep::Text(floored);
+                    }
+                }
+                Scalar::Number(number, _) if *number >= 1e8 && is_time(facts, leaf) => {
+                    if let Some(instant) = instant_of(&leaf.value) {
+                        // Back in the unit it came in: see `instant_of`.
+                        let micros = if *number < 1e11 { 1_000_000 } else { 1_000 };
+                        *keep = Keep::Number((grid.floor(instant).0 / micros).to_string());
+                    }
+                }
+                Scalar::Number(..) | Scalar::Boolean(_) | Scalar::Empty => {}
+            }
+        }
+    }
+
+    fn generalise_geo(&mut self, grain: GeoGrain) {
+        self.commune = self.input.commune.map(str::to_owned);
+        for (facts, leaf, keep) in self.kept() {
+            if !facts.path_up(leaf.node).any(|node| is_one_of(&node.key, &GEO)) {
+                continue;
+            }
+            *keep = match grain {
+                GeoGrain::Commune => Keep::No,
+                GeoGrain::Kilometre if *keep != Keep::AsIs => continue,
+                GeoGrain::Kilometre => on_grid(facts, leaf).map_or(Keep::No, Keep::Number),
+            };
+        }
+    }
+
+    fn topic(&self, levels: &[Vec<Piece>]) -> Result<String, TransformRefused> {
+        let mut topic = String::new();
+        for (at, level) in levels.iter().enumerate() {
+            if at > 0 {
+                topic.push('/');
+            }
+            for piece in level {
+                let value = match piece {
+                    Piece::Text(text) => {
+                        topic.push_str(text);
+                        continue;
+                    }
+                    Piece::Domain => self.input.domain,
+                    Piece::Copy => self.input.copy,
+                    Piece::Commune => self.input.commune.ok_or(TransformRefused::CommuneAbsent)?,
+                    Piece::Device => self.device.as_deref().ok_or(TransformRefused::DeviceAbsent)?,
+                };
+                topic.push_str(&level_safe(value));
+            }
+        }
+        Ok(topic)
+    }
+}
+
+fn usable(keys: &dyn KeySource, reference: &str, period: &str) -> Result<PseudonymKey, TransformRefused> {
+    let reference = reference.to_owned();
+    match keys.key(&reference, period) {
+        None => Err(TransformRefused::KeyMissing { reference }),
+        Some(key) if key.is_usable() => Ok(key),
+        Some(_) => Err(TransformRefused::KeyUnusable { reference }),
+    }
+}
+
+/// A value as one topic level: nothing in it can end the level or widen it.
+fn level_safe(value: &str) -> String {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "._:-".contains(character);
+    let safe: String =
+        value.chars().map(|character| if plain(character) { character } else { '_' }).collect();
+    if safe.is_empty() { "_".to_owned() } else { safe }
+}
+
+/// An instant on the grid, as text; a local time stays local.
+fn floored(text: &str, grid: Grid) -> Option<String> {
+    if let Some(instant) = Timestamp::parse_rfc3339(text) {
+        return Some(grid.floor(instant).to_string());
+    }
+    let local = Timestamp::parse_rfc3339(&format!("{text}Z"))?;
+    Some(grid.floor(local).to_string().trim_end_matches('Z').to_owned())
+}
+
+/// Whether a number under that name can be an instant.
+fn is_time(facts: &Facts<'_>, leaf: &Leaf<'_>) -> bool {
+    facts.node(leaf.node).is_some_and(|node| {
+        let key = fold(&node.key);
+        ["time", "timestamp", "date"].iter().any(|end| key.ends_with(fold(end).as_ref()))
+            || ["ts", "t", "observedat", "receivedat", "createdat", "dateobserved"]
+                .iter()
+                .any(|name| same_name(&key, name))
+    })
+}
+
+fn is_one_of(key: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| same_name(key, name))
+}
+
+/// A coordinate on a grid of a kilometre or a little more; `None` for anything else.
+fn on_grid(facts: &Facts<'_>, leaf: &Leaf<'_>) -> Option<String> {
+    const STEP: f64 = 0.01; // of latitude: 1.11 km
+    let snap = |degrees: f64, step: f64| (degrees / step).round() * step;
+    let Scalar::Number(degrees, _) = leaf.value else { return None };
+    let node = facts.node(leaf.node)?;
+    if is_one_of(&node.key, &LATITUDE) {
+        return Some(format!("{:.2}", snap(degrees, STEP)));
+    }
+    if !is_one_of(&node.key, &LONGITUDE) {
+        return None;
+    }
+    // Meridians draw together: the step depends on the latitude beside it.
+    let beside = facts.leaves.iter().find_map(|other| {
+        let place = facts.node(other.node)?;
+        match other.value {
+            Scalar::Number(degrees, _) if place.parent == node.parent && is_one_of(&place.key, &LATITUDE) => {
+                Some(degrees)
+            }
+            Scalar::Number(..) | Scalar::Empty | Scalar::Boolean(_) | Scalar::Text(_) => None,
+        }
+    })?;
+    let narrowing = snap(beside, STEP).to_radians().cos().max(0.01);
+    let step = (STEP / narrowing * 1000.0).ceil() / 1000.0;
+    Some(format!("{:.3}", snap(degrees, step)))
+}
