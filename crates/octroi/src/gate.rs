@@ -1,18 +1,33 @@
-//! The second gate: may this record leave for this target, now?
+//! The second gate: may this record leave for this target, now, and as what?
+//!
+//! A message can wait for days. Within the policy epoch of its decision the
+//! stored decision stands. In a later one the policy in force decides again
+//! from the same inputs, and a way out is open only if it was open then AND is
+//! open now: a tightening acts on what waits, a loosening does not.
+//!
+//! Pure: no I/O but the key source's, no clock.
 //!
 //! INVARIANT: an [`Outgoing`] is made here and nowhere else, and only with the
 //! permit for its own record and target.
 
-use octroi_policy::TargetIx;
+use octroi_policy::{
+    CopyIx, Decision, Input, KeySource, Label, Policy, SourceIx, SpaceIx, TargetIx, Timestamp,
+    TransformInput, Transformed, read,
+};
 
 use crate::outlet::Event;
+use crate::policies::{Active, Policies};
+use crate::record::{Message, StoredOutcome};
 
 /// The right to hand one record to one target.
 /// INVARIANT: made only by the gate, from a decision. No `Clone`, no `Deserialize`.
+///
+/// ```compile_fail
+/// let permit = octroi::gate::Permit { seq: 1 };
+/// ```
 #[derive(Debug)]
 pub struct Permit {
     seq: u64,
-    target: TargetIx,
 }
 
 /// A record that passed the gate.
@@ -23,9 +38,312 @@ pub struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
+    fn new(permit: Permit, event: Event<'a>) -> Option<Self> {
+        (permit.seq == event.seq).then_some(Self { permit, event })
+    }
+
     /// What leaves.
     #[must_use]
     pub fn event(&self) -> &Event<'a> {
         &self.event
+    }
+
+    /// Whose permit it carries.
+    #[must_use]
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// A record as if it had passed the gate.
+    #[cfg(test)]
+    pub(crate) fn for_tests(event: Event<'a>) -> Self {
+        Self { permit: Permit { seq: event.seq }, event }
+    }
+}
+
+/// Why a record may not leave. Stable names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withheld {
+    /// The policy in force no longer allows this target for it.
+    NotAllowed,
+    /// The policy in force no longer names the target.
+    TargetRemoved,
+    /// The version that decided is not stored any more, so nothing can be compared.
+    PolicyUnknown,
+    /// The transform has a step that this version of the program does not run.
+    TransformUnavailable,
+    /// The transform refused this message.
+    TransformRefused,
+    /// The record could not be read.
+    Unreadable,
+}
+
+impl Withheld {
+    /// The stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not_allowed",
+            Self::TargetRemoved => "target_removed",
+            Self::PolicyUnknown => "policy_unknown",
+            Self::TransformUnavailable => "transform_unavailable",
+            Self::TransformRefused => "transform_refused",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// Whether the message waits in the hold log until a policy allows it. What a transform could not make
+    /// is no message: its original went its own way.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        matches!(self, Self::NotAllowed | Self::TargetRemoved | Self::PolicyUnknown | Self::Unreadable)
+    }
+}
+
+/// One way out of a message to one target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As it is, to its primary space.
+    Primary(SpaceIx),
+    /// By a copy rule.
+    Copy(CopyIx),
+}
+
+/// What one relay needs to gate: its target, and the hub's names.
+pub struct Gate<'a> {
+    /// All policies of the hub.
+    pub policies: &'a Policies,
+    /// The one in force, taken once for the batch.
+    pub active: &'a Active,
+    /// The target's id.
+    pub target: &'a str,
+    /// `hub/generation`.
+    pub origin: &'a str,
+    /// Policy time.
+    pub now: Timestamp,
+    /// Pseudonymisation keys.
+    pub keys: &'a dyn KeySource,
+}
+
+/// The ways out of one record, and the label that they were allowed for.
+#[derive(Debug, PartialEq)]
+pub struct Ways {
+    /// Open now.
+    pub open: Vec<Way>,
+    /// What the message is, then and now joined.
+    pub label: Label,
+}
+
+impl Gate<'_> {
+    /// The ways of a message to this target that are open.
+    ///
+    /// # Errors
+    /// Why none is.
+    pub fn ways(&self, message: &Message<'_>) -> Result<Ways, Withheld> {
+        let stored = |policy: &Policy| ways_to(policy, self.target, &message.outcome);
+        if self.active.epoch(message.received.date()) == self.active.epoch(self.now.date())
+            && self.active.policy64 == message.policy
+        {
+            return Ok(Ways { open: stored(&self.active.policy), label: message.label });
+        }
+        if target_of(&self.active.policy, self.target).is_none() {
+            return Err(Withheld::TargetRemoved);
+        }
+        let then_policy = self.policies.version(message.policy).ok_or(Withheld::PolicyUnknown)?;
+        let then = stored(&then_policy);
+        let now = self.decide_again(message).ok_or(Withheld::NotAllowed)?;
+        let outcome = crate::ledger::stored(&now.outcome).ok_or(Withheld::NotAllowed)?;
+        let now_policy = &self.active.policy;
+        let was_open = |way: &Way| match way {
+            // The space may have another name now: what counts is that the original itself may live there.
+            Way::Primary(_) => then.iter().any(|then| matches!(then, Way::Primary(_))),
+            Way::Copy(copy) => then.iter().any(|then| match then {
+                Way::Primary(_) => false,
+                Way::Copy(then) => copy_id(&then_policy, *then) == copy_id(now_policy, *copy),
+            }),
+        };
+        let open: Vec<Way> =
+            ways_to(now_policy, self.target, &outcome).into_iter().filter(was_open).collect();
+        if open.is_empty() {
+            return Err(Withheld::NotAllowed);
+        }
+        Ok(Ways { open, label: message.label.join(now.label) })
+    }
+
+    fn source(&self, message: &Message<'_>) -> Option<SourceIx> {
+        self.active.source(message.identity)
+    }
+
+    fn decide_again<'m>(&self, message: &Message<'m>) -> Option<Decision<'m>>
+    where
+        Self: 'm,
+    {
+        let source = self.source(message)?;
+        let input = Input {
+            source,
+            topic: message.topic,
+            payload: message.payload,
+            user_properties: &message.user_properties,
+            received: self.now,
+        };
+        // The decision's borrowed parts (device, time) are the record's own; only outcome and label matter here.
+        let decision = self.active.policy.decide(&input);
+        Some(Decision {
+            outcome: decision.outcome,
+            label: decision.label,
+            domain: decision.domain,
+            commune: decision.commune,
+            device: None,
+            time: decision.time,
+            kind: decision.kind,
+        })
+    }
+
+    /// Makes what leaves by one way and hands it to `leave`.
+    ///
+    /// # Errors
+    /// The transform cannot run, or refused.
+    pub fn pass<R>(
+        &self,
+        seq: u64,
+        message: &Message<'_>,
+        ways: &Ways,
+        way: Way,
+        leave: impl FnOnce(&Outgoing<'_>) -> R,
+    ) -> Result<R, Withheld> {
+        let policy = &self.active.policy;
+        let source = self.source(message).and_then(|source| policy.sources().get(source.index()));
+        let source = source.ok_or(Withheld::NotAllowed)?;
+        let domain = message.domain.and_then(|domain| policy.domains().get(domain.index()));
+        let domain = domain.map_or("", |domain| domain.id.as_str());
+        let id = format!("{}/{seq}", self.origin);
+        let commune = Some(message.commune).filter(|commune| !commune.is_empty());
+        let device = Some(message.device).filter(|device| !device.is_empty());
+        let mut event = Event {
+            seq,
+            id: &id,
+            source: &source.id,
+            topic: message.topic,
+            time: message.time.unwrap_or(message.received),
+            received: message.received,
+            device,
+            content_type: content_type(source.format),
+            level: ways.label.level,
+            markings: "",
+            policy_version: policy.version(),
+            space: "",
+            namespace: "",
+            domain,
+            commune,
+            producer: &source.producer,
+            decision: Some(&id),
+            payload: message.payload,
+        };
+        let leave = |event: Event<'_>| {
+            Outgoing::new(Permit { seq }, event)
+                .map_or(Err(Withheld::Unreadable), |outgoing| Ok(leave(&outgoing)))
+        };
+        match way {
+            Way::Primary(space) => {
+                let space = policy.spaces().get(space.index()).ok_or(Withheld::Unreadable)?;
+                let markings = markings(ways.label);
+                (event.space, event.namespace, event.markings) = (&space.id, &space.namespace, &markings);
+                leave(event)
+            }
+            Way::Copy(copy) => {
+                let rule = policy.copies().get(copy.index()).ok_or(Withheld::Unreadable)?;
+                let label = policy.copy_label(copy, ways.label);
+                let markings = markings(label);
+                (event.space, event.namespace, event.markings) = (&rule.id, &rule.id, &markings);
+                event.level = label.level;
+                let copy_id = format!("{id}/{}", rule.id);
+                let Some(plan) = &rule.transform else {
+                    event.id = &copy_id;
+                    return leave(event);
+                };
+                plan.can_run().map_err(|_| Withheld::TransformUnavailable)?;
+                let facts = read(source.format, message.topic, message.payload)
+                    .map_err(|_| Withheld::TransformRefused)?;
+                let input = TransformInput {
+                    facts: &facts,
+                    payload: message.payload,
+                    topic: message.topic,
+                    device,
+                    domain,
+                    commune,
+                    producer: &source.producer,
+                    purpose: &rule.purpose,
+                    copy: &rule.id,
+                    received: message.received,
+                    record_id: &id,
+                };
+                let made = plan.apply(&input, self.keys).map_err(|_| Withheld::TransformRefused)?;
+                leave(transformed(event, &made))
+            }
+        }
+    }
+}
+
+/// The envelope of a transformed copy is made of transformed facts alone: what the transform did not make is
+/// absent, or the copy would link back to the original.
+fn transformed<'a>(event: Event<'a>, made: &'a Transformed) -> Event<'a> {
+    // Without a step for it, the day is all that is told of the time.
+    let time = made.time.unwrap_or_else(|| event.received.date().start());
+    Event {
+        id: &made.id,
+        topic: &made.topic,
+        time,
+        received: time,
+        device: made.device.as_deref(),
+        commune: made.commune.as_deref(),
+        decision: None,
+        payload: &made.payload,
+        content_type: "application/json",
+        ..event
+    }
+}
+
+fn target_of(policy: &Policy, id: &str) -> Option<TargetIx> {
+    policy.targets().iter().position(|target| target.id == id).and_then(TargetIx::from_index)
+}
+
+fn ways_to(policy: &Policy, target: &str, outcome: &StoredOutcome) -> Vec<Way> {
+    let StoredOutcome::Routed { space, copies } = outcome else { return Vec::new() };
+    let target = target_of(policy, target);
+    let primary = policy.spaces().get(space.index()).filter(|space| Some(space.target) == target);
+    let primary = primary.map(|_| Way::Primary(*space));
+    let copies = copies.iter().copied();
+    let to_target =
+        |copy: &CopyIx| policy.copies().get(copy.index()).is_some_and(|rule| Some(rule.to) == target);
+    primary.into_iter().chain(copies.filter(to_target).map(Way::Copy)).collect()
+}
+
+fn copy_id(policy: &Policy, copy: CopyIx) -> Option<&str> {
+    policy.copies().get(copy.index()).map(|copy| copy.id.as_str())
+}
+
+fn markings(label: Label) -> String {
+    let mut text = String::new();
+    for marking in label.markings.iter() {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(marking.name());
+    }
+    text
+}
+
+fn content_type(format: octroi_policy::ast::Format) -> &'static str {
+    use octroi_policy::ast::Format;
+    match format {
+        Format::Opaque | Format::SparkplugB => "application/octet-stream",
+        Format::Senml => "application/senml+json",
+        Format::NgsiLd => "application/ld+json",
+        Format::Json
+        | Format::ChirpstackV4
+        | Format::TtsV3
+        | Format::Zigbee2mqtt
+        | Format::Tasmota
+        | Format::Shelly => "application/json",
     }
 }

@@ -8,6 +8,7 @@
 //! INVARIANT: nothing reaches an outlet without a permit (`gate.rs` makes them).
 
 pub mod archive;
+mod cloudevents;
 pub mod kafka;
 
 use std::time::Duration;
@@ -15,6 +16,10 @@ use std::time::Duration;
 use octroi_policy::{Level, Timestamp};
 
 pub use crate::gate::Outgoing;
+use crate::status::OutletState;
+
+/// CloudEvents `type` of every event that leaves.
+pub const EVENT_TYPE: &str = "octroi.message.v1";
 
 /// What an outlet writes: one CloudEvents 1.0 event. All of it is borrowed:
 /// an outlet copies what it must keep.
@@ -76,6 +81,18 @@ pub struct Progress {
     pub intend: Option<Bounds>,
     /// Records and payload bytes acknowledged since the last poll, by level.
     pub delivered: [Delivered; Level::ALL.len()],
+    /// What the outlet is doing.
+    pub state: OutletState,
+    /// Why it is down or blocked, and what to do; empty: neither.
+    pub reason: String,
+}
+
+impl Progress {
+    /// Whether there is something the relay must act on or count.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        self.intend.is_some() || self.delivered.iter().any(|count| count.records > 0)
+    }
 }
 
 /// A count.
@@ -88,11 +105,22 @@ pub struct Delivered {
 }
 
 /// Why an outlet does not take or deliver a record.
+///
+/// After `Reject` the relay rewinds to just behind that record; after
+/// `Rewind`, `Blocked` and `Fatal` to the lowest record that is not
+/// acknowledged; after `Full` and `Retry` not at all. Waiting between two
+/// tries is the outlet's: until then it answers `Full` and polls tell its state.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliverError {
     /// No room now: poll, then offer the same record again.
     #[error("the outlet's window is full")]
     Full,
+    /// What is not acknowledged was given up so that it can be sent again in order: rewind, then offer.
+    #[error("sent again from the lowest record that is not acknowledged: {reason}")]
+    Rewind {
+        /// Why.
+        reason: String,
+    },
     /// Passing: the outlet goes on trying; nothing to do but wait.
     #[error("{reason}; retried in {} s", retry_in.as_secs())]
     Retry {
@@ -134,7 +162,8 @@ pub trait Outlet: Send {
     /// Whatever it returns, the record was not taken.
     fn offer(&mut self, record: &Outgoing<'_>) -> Result<(), DeliverError>;
 
-    /// Drives delivery for at most `wait` and says how far it is. `now` is the wall clock.
+    /// Drives delivery for at most `wait` and says how far it is; sooner only if it has something to tell,
+    /// so that a relay may loop on it. `now` is the wall clock.
     ///
     /// # Errors
     /// See [`DeliverError`]; progress made before is told by the next call.
@@ -145,9 +174,10 @@ pub trait Outlet: Send {
 
     /// Forgets what was offered and is not acknowledged; the next offer is the first record at or after
     /// `to`. `intents` are the bounds on record from there on, oldest first: batches are cut at them again,
-    /// so that a retry writes the same files.
+    /// so that a retry writes the same files. The first call, before any offer, says where to start.
     fn rewind(&mut self, to: u64, intents: &[Bounds]);
 
-    /// Nothing more comes for now (shutdown, or the relay is idle): batches need not wait to fill.
-    fn flush(&mut self);
+    /// Every record up to `through` was offered or withheld, and nothing more comes for now (shutdown, or the
+    /// relay is idle): batches need not wait to fill.
+    fn flush(&mut self, through: u64);
 }

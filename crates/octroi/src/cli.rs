@@ -1,0 +1,308 @@
+//! The command line as typed. What each command does is in `cmd/`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Octroi, a regional data hub: MQTT in, a data-sensitivity policy decides, and each message goes to the
+/// hosting target that the policy allows.
+#[derive(Debug, Parser)]
+#[command(name = "octroi", version, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    /// Options of every command.
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// How results are written.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+    /// Language; else LC_ALL or LANG says.
+    #[arg(long, global = true, value_enum)]
+    pub lang: Option<LangArg>,
+    /// Colours.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LangArg {
+    /// French.
+    Fr,
+    /// English.
+    En,
+}
+
+/// Whether to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal without NO_COLOR.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArg {
+    /// The configuration.
+    #[arg(long, default_value = "/etc/octroi/octroi.toml")]
+    pub config: PathBuf,
+}
+
+/// How a command finds the running hub.
+#[derive(Clone, Debug, Args)]
+pub struct HubArg {
+    /// The hub's configuration: its `http.bind` says where it is.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// The hub's address, `http://127.0.0.1:9464`.
+    #[arg(long, conflicts_with = "config")]
+    pub url: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the hub.
+    Run(ConfigArg),
+    /// Run a hub, simulated sensors of three authorities and the console, on loopback.
+    Demo(DemoArgs),
+    /// Make a configuration and a first policy with tests.
+    Init(InitArgs),
+    /// How a running hub is.
+    Status(HubArg),
+    /// Policies: check, test, put in force.
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Why a message goes where it goes.
+    Explain(ExplainArgs),
+    /// The journal, read only.
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// What is in quarantine.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Load for any MQTT broker, with an ack latency histogram.
+    Bench(BenchArgs),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Version, and what it was built with.
+    Version,
+}
+
+/// `octroi demo`
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Where its files go; default: a new directory below the system's temporary one.
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Stop by itself after so long (`30s`, `2m`).
+    #[arg(long = "for", value_parser = parse_duration)]
+    pub for_: Option<std::time::Duration>,
+    /// Messages per second, all sensors together.
+    #[arg(long, default_value_t = 200)]
+    pub rate: u32,
+    /// Port of the console and metrics.
+    #[arg(long, default_value_t = 9464)]
+    pub http_port: u16,
+    /// Port of the MQTT listener.
+    #[arg(long, default_value_t = 1883)]
+    pub mqtt_port: u16,
+}
+
+/// `octroi init`
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// Where; made if it is not there, refused if it holds files.
+    pub dir: PathBuf,
+    /// Say what would be written only.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `octroi policy`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Find everything that is wrong with a policy.
+    Check {
+        /// A file, or a directory of them.
+        path: PathBuf,
+    },
+    /// Run a policy's own tests.
+    Test {
+        /// A file, or a directory of them.
+        path: PathBuf,
+    },
+    /// The JSON Schema of policy files, for editors.
+    Schema,
+    /// Put a policy in force on a running hub: check, tests, invariants, then an atomic swap.
+    Activate {
+        /// A file, or a directory of them; default: the hub's configured one.
+        path: Option<PathBuf>,
+        #[command(flatten)]
+        /// Which hub.
+        hub: HubArg,
+        /// Check only.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// The policies that a running hub has had in force.
+    List(HubArg),
+    /// Put the policy before the current one in force again.
+    Rollback {
+        /// Which version; default: the one before.
+        #[arg(long)]
+        version: Option<String>,
+        #[command(flatten)]
+        /// Which hub.
+        hub: HubArg,
+        /// Say what would be done only.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// `octroi explain`
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// The policy; without it, a running hub's.
+    #[arg(long)]
+    pub policy: Option<PathBuf>,
+    /// The source's id.
+    #[arg(long, requires = "topic", requires = "payload")]
+    pub source: Option<String>,
+    /// The topic.
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// A file with the payload; `-`: standard input.
+    #[arg(long)]
+    pub payload: Option<PathBuf>,
+    /// A user property, `name=value`; may be given several times.
+    #[arg(long = "user-property")]
+    pub user_properties: Vec<String>,
+    /// As of that day (`2027-07-01`); default: today.
+    #[arg(long)]
+    pub date: Option<String>,
+    /// A message on record: `hub/generation/sequence`.
+    #[arg(long, conflicts_with_all = ["source", "policy"])]
+    pub id: Option<String>,
+    #[command(flatten)]
+    /// Which hub.
+    pub hub: HubArg,
+}
+
+/// `octroi journal`
+#[derive(Debug, Subcommand)]
+pub enum JournalCommand {
+    /// List segments, or the records of the newest ones.
+    Ls {
+        #[command(flatten)]
+        /// Whose.
+        config: ConfigArg,
+        /// The last so many records instead of the segments.
+        #[arg(long)]
+        records: Option<usize>,
+    },
+    /// Read everything and check every sum.
+    Verify(ConfigArg),
+}
+
+/// `octroi quarantine`
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// The newest messages in quarantine.
+    List {
+        #[command(flatten)]
+        /// Which hub.
+        hub: HubArg,
+        /// How many at most.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+}
+
+/// `octroi config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Whether a hub could start with it.
+    Check(ConfigArg),
+    /// What it means, with the limits; no secrets.
+    Show(ConfigArg),
+}
+
+/// `octroi bench`
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// The broker, `127.0.0.1:1883`.
+    #[arg(long, default_value = "127.0.0.1:1883")]
+    pub broker: String,
+    /// Connections.
+    #[arg(long, default_value_t = 50)]
+    pub connections: usize,
+    /// QoS 1 publishes in flight per connection.
+    #[arg(long, default_value_t = 100)]
+    pub window: usize,
+    /// Payload bytes.
+    #[arg(long, default_value_t = 200)]
+    pub size: usize,
+    /// Messages in all.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub messages: u64,
+    /// QoS 0 or 1.
+    #[arg(long, default_value_t = 1)]
+    pub qos: u8,
+    /// MQTT 5 instead of 3.1.1.
+    #[arg(long)]
+    pub v5: bool,
+    /// User name of every connection (the source's id on a `username-only` listener).
+    #[arg(long, default_value = "ville-mobilite")]
+    pub user: String,
+    /// Topic; `{c}` is the connection's number.
+    #[arg(long, default_value = "ville/mobilite/c{c}/count")]
+    pub topic: String,
+    /// Messages per second in all; default: as fast as acks come.
+    #[arg(long)]
+    pub rate: Option<u64>,
+    /// Threads of the generator.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+}
+
+/// Reads `30s`, `2m`, `500ms`, `1h`.
+///
+/// # Errors
+/// What a duration looks like.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
+    let bad = || format!("`{text}` is no duration; write `30s` or `2m`");
+    let number: u64 = number.parse().map_err(|_| bad())?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" | "" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(millis).map(std::time::Duration::from_millis).ok_or_else(bad)
+}

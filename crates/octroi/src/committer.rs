@@ -1,0 +1,497 @@
+//! The owner of the journal: one thread that writes what has gathered, syncs
+//! once, publishes the durable watermark and only then tells the sessions.
+//!
+//! Sessions hand over chunks of records they have decided and encoded; relays
+//! hand over cursors and notes. Nothing here knows what a message is, beyond
+//! the tally its writer counted.
+//!
+//! INVARIANT: [`Acked`] is built only from a position the disk has confirmed.
+//! INVARIANT: after a sync that failed nothing is acknowledged; the hub stops.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use octroi_journal::{
+    AppendError, AppendRefusal, Chunk, ChunkBuilder, CommitError, Durable, Journal, TargetBit,
+};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::ledger::{Done, Ledger, Tally};
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::record::{Progress, RecordKind};
+
+/// A chunk is on disk: its publishers may be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Acked {
+    durable: Durable,
+}
+
+impl Acked {
+    fn at(durable: Durable) -> Self {
+        Self { durable }
+    }
+
+    /// How far the journal was on disk.
+    #[must_use]
+    pub fn durable(self) -> Durable {
+        self.durable
+    }
+}
+
+/// A chunk on its way to disk.
+#[derive(Debug)]
+pub struct Append {
+    /// The records.
+    pub chunk: Chunk,
+    /// What they are, as counted by their writer.
+    pub tally: Tally,
+    /// The share of the byte budget they hold until they are written.
+    pub budget: Option<OwnedSemaphorePermit>,
+    /// Told after the sync; dropped when there will be none.
+    pub done: oneshot::Sender<Acked>,
+}
+
+/// What relays and the server tell the journal's owner.
+#[derive(Debug)]
+pub enum Control {
+    /// A target's records below `cursor` are done with.
+    Advance {
+        /// Whose.
+        target: TargetBit,
+        /// Everything below is done.
+        cursor: u64,
+        /// More delivered since the last time.
+        delivered: u64,
+        /// More withheld since the last time.
+        withheld: u64,
+    },
+    /// A record of the hub's own.
+    Note {
+        /// Its kind.
+        kind: RecordKind,
+        /// Its bytes.
+        bytes: Vec<u8>,
+        /// Told after the sync.
+        done: Option<oneshot::Sender<Acked>>,
+    },
+    /// Gives each name its bit; a new one starts at the journal's head.
+    Register {
+        /// Ids of targets.
+        names: Vec<String>,
+        /// The bits, in the same order, on disk.
+        reply: oneshot::Sender<Vec<TargetBit>>,
+    },
+    /// Answers in its turn: after the sync of everything handed over before.
+    Barrier {
+        /// Told after that sync.
+        done: oneshot::Sender<Acked>,
+    },
+    /// Finish what was handed over, seal and end the thread.
+    Stop,
+}
+
+/// Where sessions and relays put their work. One short lock per chunk, so that
+/// the owner takes everything that gathered in one swap; a channel would hand
+/// it over piece by piece. Bounded by the byte budget (chunks) and by one
+/// outstanding control per relay.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    chunks: VecDeque<Append>,
+    controls: VecDeque<Control>,
+    closed: bool,
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands over a chunk. After the owner ended it is dropped, unacknowledged.
+    pub fn append(&self, append: Append) {
+        let mut queue = self.lock();
+        if !queue.closed {
+            queue.chunks.push_back(append);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Hands over a control.
+    pub fn control(&self, control: Control) {
+        let mut queue = self.lock();
+        if !queue.closed {
+            queue.controls.push_back(control);
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Takes what has gathered; waits for the first at most `wait`. Chunks stay where they are when `full`.
+    fn take(&self, full: bool, wait: Duration) -> (VecDeque<Append>, VecDeque<Control>) {
+        let mut queue = self.lock();
+        let nothing = |queue: &mut Queue| queue.controls.is_empty() && (full || queue.chunks.is_empty());
+        if nothing(&mut queue) {
+            (queue, _) = self
+                .arrived
+                .wait_timeout_while(queue, wait, |queue| nothing(queue))
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let chunks = if full { VecDeque::new() } else { std::mem::take(&mut queue.chunks) };
+        (chunks, std::mem::take(&mut queue.controls))
+    }
+
+    fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.chunks.clear();
+        queue.controls.clear();
+    }
+}
+
+/// How far the journal is on disk: relays wait for it.
+#[derive(Debug, Default)]
+pub struct Watermark {
+    next: AtomicU64,
+    waiters: Mutex<()>,
+    moved: Condvar,
+}
+
+impl Watermark {
+    /// The first sequence number that is not on disk.
+    pub fn get(&self) -> u64 {
+        self.next.load(Ordering::Acquire)
+    }
+
+    fn publish(&self, next: u64) {
+        self.next.store(next, Ordering::Release);
+        // Taken so that a waiter between its check and its sleep is not missed.
+        drop(self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
+        self.moved.notify_all();
+    }
+
+    /// Wakes every waiter, moved or not.
+    pub fn nudge(&self) {
+        self.moved.notify_all();
+    }
+
+    /// Waits until the watermark is past `seen`, at most `wait`.
+    pub fn wait_past(&self, seen: u64, wait: Duration) {
+        let guard = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(
+            self.moved
+                .wait_timeout_while(guard, wait, |()| self.get() <= seen)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+}
+
+/// What others see of the owner's state; swapped whole after each commit.
+#[derive(Clone, Debug, Default)]
+pub struct JournalView {
+    /// What the journal adds up to.
+    pub ledger: Ledger,
+    /// Name, bit and cursor of each target.
+    pub targets: Vec<(String, TargetBit, u64)>,
+    /// On disk.
+    pub bytes: u64,
+    /// First sequence number that does not exist yet.
+    pub next_seq: u64,
+    /// Whether it refuses chunks for want of room.
+    pub full: bool,
+}
+
+/// How the owner's thread ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to; everything is sealed.
+    Stopped,
+    /// The disk failed a sync: recover at the next start.
+    Failed(CommitError),
+}
+
+/// The owner of the journal.
+pub struct Committer {
+    journal: Journal,
+    ledger: Ledger,
+    inbox: Arc<Inbox>,
+    watermark: Arc<Watermark>,
+    view: Arc<arc_swap::ArcSwap<JournalView>>,
+    metrics: Arc<Metrics>,
+    /// Chunks that found no room, oldest first.
+    waiting: VecDeque<Append>,
+    /// What a full disk put off.
+    deferred: VecDeque<Control>,
+    sealed: bool,
+    /// When others were last shown the state, and whether it has moved since.
+    shown: Duration,
+    moved: bool,
+}
+
+/// What is staged in the group that is about to be synced.
+#[derive(Default)]
+struct Group {
+    staged: Vec<Staged>,
+    notes: Vec<(RecordKind, Vec<u8>, Option<oneshot::Sender<Acked>>)>,
+    /// The notes are the group's first chunk.
+    noted: bool,
+    registered: Vec<Vec<TargetBit>>,
+    /// Who asked for them, and for what.
+    asked: Vec<(Vec<String>, oneshot::Sender<Vec<TargetBit>>)>,
+    barriers: Vec<oneshot::Sender<Acked>>,
+    advanced: bool,
+    stop: bool,
+}
+
+struct Staged {
+    tally: Tally,
+    budget: Option<OwnedSemaphorePermit>,
+    done: oneshot::Sender<Acked>,
+}
+
+impl Committer {
+    /// Owns `journal`, which has been recovered into `ledger`.
+    pub fn new(
+        journal: Journal,
+        ledger: Ledger,
+        inbox: Arc<Inbox>,
+        watermark: Arc<Watermark>,
+        view: Arc<arc_swap::ArcSwap<JournalView>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let mut committer = Self {
+            journal,
+            ledger,
+            inbox,
+            watermark,
+            view,
+            metrics,
+            waiting: VecDeque::new(),
+            deferred: VecDeque::new(),
+            sealed: false,
+            shown: Duration::ZERO,
+            moved: false,
+        };
+        committer.watermark.publish(committer.journal.durable().end());
+        committer.show();
+        committer
+    }
+
+    /// Runs until it is told to stop, or the disk fails. `now` measures syncs for the metrics.
+    pub fn run(mut self, now: impl Fn() -> Duration) -> Ended {
+        let ended = loop {
+            let full = !self.waiting.is_empty() || !self.deferred.is_empty();
+            let wait = match (full, self.moved) {
+                (true, _) => limits::FULL_RETRY,
+                (false, true) => limits::SHOW_EVERY,
+                (false, false) => limits::SEAL_AFTER,
+            };
+            let (chunks, controls) = self.inbox.take(full, wait);
+            if chunks.is_empty() && controls.is_empty() && !full {
+                if self.moved {
+                    self.show();
+                } else if let Err(error) = self.seal() {
+                    break Ended::Failed(error);
+                }
+                continue;
+            }
+            match self.turn(chunks, controls, &now) {
+                Ok(false) => {}
+                Ok(true) => break self.seal().map_or_else(Ended::Failed, |()| Ended::Stopped),
+                Err(error) => break Ended::Failed(error),
+            }
+        };
+        self.inbox.close();
+        self.watermark.nudge();
+        ended
+    }
+
+    /// One commit group: stage, sync, tell. Says whether it was told to stop.
+    fn turn(
+        &mut self,
+        chunks: VecDeque<Append>,
+        controls: VecDeque<Control>,
+        now: &impl Fn() -> Duration,
+    ) -> Result<bool, CommitError> {
+        let mut group = Group::default();
+        let deferred = std::mem::take(&mut self.deferred);
+        for control in deferred.into_iter().chain(controls) {
+            self.stage_control(control, &mut group);
+        }
+        self.stage_notes(&mut group);
+        // What waited for room and whose publisher was told to keep it, or is gone, comes again by itself.
+        // A new chunk is written whoever is left to be told.
+        self.waiting.retain(|append| !append.done.is_closed());
+        self.waiting.extend(chunks);
+        self.stage_chunks(&mut group);
+
+        let before = now();
+        let ledger = &self.ledger;
+        match self.journal.commit(&mut |out| ledger.write_snapshot(out)) {
+            Ok(durable) => {
+                self.metrics.journal_synced(now().saturating_sub(before));
+                self.finish(group, durable, now())
+            }
+            Err(CommitError::Full { chunks, .. }) => {
+                // Nothing of the group is on disk. Chunks go back to the head of the queue, in order; notes
+                // are lost with their senders, and whoever wrote them writes them again.
+                let stop = group.stop;
+                let notes = usize::from(group.noted);
+                for (staged, chunk) in group
+                    .staged
+                    .into_iter()
+                    .zip(chunks.into_iter().skip(notes))
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                {
+                    let Staged { tally, budget, done } = staged;
+                    self.waiting.push_front(Append { chunk, tally, budget, done });
+                }
+                // Registrations and barriers wait for the group that succeeds.
+                let names = group.asked.into_iter().map(|(names, reply)| Control::Register { names, reply });
+                self.deferred.extend(names);
+                self.deferred.extend(group.barriers.into_iter().map(|done| Control::Barrier { done }));
+                self.show();
+                Ok(stop)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn stage_control(&mut self, control: Control, group: &mut Group) {
+        match control {
+            Control::Advance { target, cursor, delivered, withheld } => {
+                if let Err(error) = self.journal.advance(target, cursor) {
+                    tracing::error!(%error, "a cursor was not taken");
+                    return;
+                }
+                let number = target.index();
+                self.ledger.cursor_moved(number, cursor);
+                let done = self.ledger.done.entry(number).or_default();
+                *done = Done { delivered: done.delivered + delivered, withheld: done.withheld + withheld };
+                let progress =
+                    Progress { target: number, delivered: done.delivered, withheld: done.withheld };
+                group.notes.push((RecordKind::Progress, progress.to_bytes(), None));
+                group.advanced = true;
+            }
+            Control::Note { kind, bytes, done } => group.notes.push((kind, bytes, done)),
+            Control::Register { names, reply } => {
+                let head = self.journal.next_seq();
+                let bits = names.iter().map(|name| self.journal.register_target(name, head));
+                match bits.collect::<Result<Vec<_>, _>>() {
+                    Ok(bits) => {
+                        group.registered.push(bits);
+                        group.asked.push((names, reply));
+                    }
+                    // Dropping `reply` tells the caller; the log says why.
+                    Err(error) => tracing::error!(%error, "the journal takes no more targets"),
+                }
+            }
+            Control::Barrier { done } => group.barriers.push(done),
+            Control::Stop => group.stop = true,
+        }
+    }
+
+    fn stage_notes(&mut self, group: &mut Group) {
+        if group.notes.is_empty() {
+            return;
+        }
+        let mut builder = ChunkBuilder::new(1024);
+        for (kind, bytes, _) in &group.notes {
+            if let Err(error) = builder.push(*kind as u8, 0, &[bytes]) {
+                tracing::error!(%error, "a note is too large");
+            }
+        }
+        if let Err(error) = self.journal.append(builder.finish()) {
+            tracing::warn!(%error, "notes found no room; they are written again later");
+            group.notes.clear();
+        } else {
+            group.noted = true;
+        }
+    }
+
+    fn stage_chunks(&mut self, group: &mut Group) {
+        while let Some(append) = self.waiting.pop_front() {
+            let Append { chunk, tally, budget, done } = append;
+            match self.journal.append(chunk) {
+                Ok(_) => group.staged.push(Staged { tally, budget, done }),
+                Err(AppendError { reason: AppendRefusal::Full { .. } | AppendRefusal::GroupFull, chunk }) => {
+                    self.waiting.push_front(Append { chunk, tally, budget, done });
+                    break;
+                }
+                // Dropped without an ack: the publisher keeps its message.
+                Err(AppendError { reason, .. }) => tracing::error!(%reason, "a chunk was not taken"),
+            }
+        }
+    }
+
+    fn finish(&mut self, group: Group, durable: Durable, now: Duration) -> Result<bool, CommitError> {
+        self.sealed = false;
+        self.moved = true;
+        // Intents and registrations are read back by relays: shown at once.
+        let show = !group.notes.is_empty() || !group.registered.is_empty();
+        let acked = Acked::at(durable);
+        for (kind, bytes, done) in group.notes {
+            if kind != RecordKind::Progress
+                && let Err(error) = self.ledger.apply(kind, 0, &bytes)
+            {
+                tracing::error!(%error, "the hub wrote a note that it cannot read");
+            }
+            if let Some(done) = done {
+                done.send(acked).ok();
+            }
+        }
+        for staged in group.staged {
+            self.ledger.add(&staged.tally);
+            drop(staged.budget);
+            // A session that is gone needs no ack.
+            staged.done.send(acked).ok();
+        }
+        for done in group.barriers {
+            done.send(acked).ok();
+        }
+        for (bits, (_, reply)) in group.registered.into_iter().zip(group.asked) {
+            reply.send(bits).ok();
+        }
+        if group.advanced
+            && let Err(error) = self.journal.trim()
+        {
+            tracing::warn!(%error, "old segments could not be removed; tried again with the next cursor");
+        }
+        if show || now.saturating_sub(self.shown) >= limits::SHOW_EVERY {
+            self.shown = now;
+            self.show();
+        }
+        self.watermark.publish(durable.end());
+        Ok(group.stop)
+    }
+
+    fn seal(&mut self) -> Result<(), CommitError> {
+        if !self.sealed {
+            let ledger = &self.ledger;
+            self.journal.seal(&mut |out| ledger.write_snapshot(out))?;
+            self.sealed = true;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self) {
+        self.moved = false;
+        let stats = self.journal.stats();
+        let targets = self.journal.targets().into_iter();
+        self.view.store(Arc::new(JournalView {
+            ledger: self.ledger.clone(),
+            targets: targets.map(|target| (target.name, target.bit, target.cursor)).collect(),
+            bytes: stats.bytes_on_disk,
+            next_seq: self.journal.next_seq(),
+            full: !self.waiting.is_empty(),
+        }));
+    }
+}

@@ -1,0 +1,292 @@
+//! One session's chunk on its way to the journal: decided publishes become
+//! records, answers and counts. What is decided, and when a chunk is handed
+//! over, is the pipeline's.
+
+use octroi_journal::{Chunk, ChunkBuilder};
+use octroi_mqtt::{Message as MqttMessage, Receipt, Refusal as MqttRefusal};
+use octroi_policy::json::Scratch;
+use octroi_policy::{DomainIx, Label, Level, Markings, Reason, SourceIx, Timestamp};
+use tokio::time::Instant;
+
+use crate::flows::{Destination, FlowCounts};
+use crate::ledger::Tally;
+use crate::limits;
+use crate::metrics::{self, SourceMetrics};
+use crate::policies::Active;
+use crate::record::{Message, RecordKind, Refusal, StoredOutcome};
+
+/// Who publishes: settled at CONNECT, from the connection's identity alone.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// `id:…`, `user:…`, `cert:…`.
+    pub identity: String,
+}
+
+/// One publish, as it arrived.
+#[derive(Clone, Copy)]
+pub struct Arrived<'a> {
+    /// By whom.
+    pub sender: &'a Sender,
+    /// What.
+    pub message: &'a MqttMessage,
+    /// Whom to answer; `None`: a will's publisher is gone.
+    pub receipt: Option<Receipt>,
+    /// When its last byte was read.
+    pub at: Instant,
+}
+
+/// What a publisher is told once its message is on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
+    /// Which publish; `None`: a will's.
+    pub receipt: Option<Receipt>,
+    /// Why it is refused; `None`: it is kept.
+    pub refused: Option<(MqttRefusal, Reason)>,
+}
+
+/// What was decided for one publish, beside the bytes it came with.
+pub struct Decided<'a> {
+    /// Policy time.
+    pub received: Timestamp,
+    /// The source; `None`: the policy in force no longer knows the sender.
+    pub source: Option<SourceIx>,
+    /// Where to.
+    pub outcome: StoredOutcome,
+    /// How sensitive.
+    pub label: Label,
+    /// Of what domain.
+    pub domain: Option<DomainIx>,
+    /// INSEE code; empty: none.
+    pub commune: &'a str,
+    /// The device; empty: none.
+    pub device: &'a str,
+    /// When it was measured.
+    pub time: Option<Timestamp>,
+}
+
+impl Decided<'static> {
+    /// A message that is kept without a label of its own.
+    #[must_use]
+    pub fn doubt(received: Timestamp, reason: Reason) -> Self {
+        Self {
+            received,
+            source: None,
+            outcome: StoredOutcome::Quarantined(reason),
+            label: Label { level: Level::Restricted, markings: Markings::EMPTY },
+            domain: None,
+            commune: "",
+            device: "",
+            time: None,
+        }
+    }
+}
+
+/// A chunk that is ready for the journal.
+pub struct Handed {
+    /// The records; `None`: answers alone.
+    pub chunk: Option<Chunk>,
+    /// What they are.
+    pub tally: Tally,
+    /// Whom to tell, in the order received.
+    pub answers: Vec<Answer>,
+    /// When the first of them was read.
+    pub since: Instant,
+}
+
+/// One session's messages since its last hand-over.
+pub struct Intake {
+    records: ChunkBuilder,
+    tally: Tally,
+    answers: Vec<Answer>,
+    counts: Counts,
+    flows: FlowCounts,
+    since: Option<Instant>,
+    /// Reused from message to message.
+    pub scratch: Scratch,
+    header: Vec<u8>,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            records: ChunkBuilder::new(limits::CHUNK_HINT_BYTES),
+            tally: Tally::default(),
+            answers: Vec::new(),
+            counts: Counts::default(),
+            flows: FlowCounts::default(),
+            since: None,
+            scratch: Scratch::default(),
+            header: Vec::new(),
+        }
+    }
+}
+
+/// Counts for the metrics, added once per hand-over.
+#[derive(Default)]
+struct Counts {
+    received: [u64; 2],
+    bytes: u64,
+    decided: [[u64; Level::ALL.len()]; metrics::Outcome::ALL.len()],
+}
+
+impl Intake {
+    /// Whether there is nothing to hand over.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.answers.is_empty()
+    }
+
+    /// Whether it is time to hand over.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.records.len() >= limits::CHUNK_BYTES
+    }
+
+    /// A publish that is acknowledged in its turn and is no message (a bridge's state).
+    pub fn note(&mut self, receipt: Receipt, at: Instant) {
+        self.since.get_or_insert(at);
+        self.answers.push(Answer { receipt: Some(receipt), refused: None });
+    }
+
+    /// Counts a publish, before anything is decided.
+    pub fn count(&mut self, arrived: &Arrived<'_>) {
+        self.tally.received += 1;
+        self.since.get_or_insert(arrived.at);
+        let acknowledged = arrived.receipt.is_some_and(Receipt::wants_acknowledgement);
+        let [at_most_once, at_least_once] = &mut self.counts.received;
+        *if acknowledged { at_least_once } else { at_most_once } += 1;
+        self.counts.bytes += arrived.message.payload().len() as u64;
+    }
+
+    /// Puts a message and its decision on record.
+    pub fn keep(&mut self, active: &Active, arrived: &Arrived<'_>, decided: Decided<'_>) {
+        let Decided { received, source, outcome, label, domain, commune, device, time } = decided;
+        let mut targets = 0;
+        let mut count = |destination| {
+            if let Some(source) = source {
+                self.flows.count(active.flows.at(source, label.level, destination));
+            }
+        };
+        let counted = match &outcome {
+            StoredOutcome::Routed { space, copies } => {
+                if let Some(space) = active.policy.spaces().get(space.index()) {
+                    targets |= active.mask(space.target);
+                    count(Destination::Target(space.target.index()));
+                }
+                for copy in copies {
+                    if let Some(rule) = active.policy.copies().get(copy.index()) {
+                        targets |= active.mask(rule.to);
+                        count(Destination::Copy(copy.index()));
+                    }
+                }
+                metrics::Outcome::Routed
+            }
+            StoredOutcome::Quarantined(_) => {
+                targets |= active.bits.quarantine.mask();
+                count(Destination::Quarantine);
+                metrics::Outcome::Quarantined
+            }
+            StoredOutcome::Held(..) => {
+                targets |= active.bits.hold.mask();
+                count(Destination::Hold);
+                metrics::Outcome::Held
+            }
+        };
+        self.counts.decided(counted, label.level);
+        self.tally.message(&outcome, targets, received);
+        let Arrived { sender, message, receipt, .. } = *arrived;
+        let record = Message {
+            policy: active.policy64,
+            received,
+            time,
+            outcome,
+            label,
+            domain,
+            commune,
+            identity: &sender.identity,
+            device,
+            topic: message.topic(),
+            retain: message.retain,
+            user_properties: message
+                .user_properties()
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect(),
+            payload: message.payload(),
+        };
+        let mut header = std::mem::take(&mut self.header);
+        header.clear();
+        record.write_header(&mut header);
+        let answer = Answer { receipt, refused: None };
+        self.put(RecordKind::Message, targets, &[&header, message.payload()], answer);
+        self.header = header;
+    }
+
+    /// Puts a refusal on record: nothing of what the publish held.
+    pub fn refuse(
+        &mut self,
+        active: &Active,
+        arrived: &Arrived<'_>,
+        received: Timestamp,
+        (answer, reason): (MqttRefusal, Reason),
+    ) {
+        let Arrived { sender, message, receipt, .. } = *arrived;
+        if let Some(source) = active.source(&sender.identity) {
+            self.flows.count(active.flows.at(source, Level::Restricted, Destination::Refused));
+        }
+        self.counts.decided(metrics::Outcome::Refused, Level::Restricted);
+        self.tally.refusal(received);
+        let refusal = Refusal {
+            received,
+            reason,
+            identity: &sender.identity,
+            topic: message.topic(),
+            digest: blake3::hash(message.payload()).into(),
+        };
+        let answer = Answer { receipt, refused: Some((answer, reason)) };
+        self.put(RecordKind::Refusal, 0, &[&refusal.to_bytes()], answer);
+    }
+
+    fn put(&mut self, kind: RecordKind, targets: u64, parts: &[&[u8]], answer: Answer) {
+        match self.records.push(kind as u8, targets, parts) {
+            Ok(()) => self.answers.push(answer),
+            // INVARIANT: chunks are handed over long before they are full. Without a record there is no
+            // answer: the session's order closes it, and its publisher keeps the message.
+            Err(error) => tracing::error!(%error, "a record does not fit into its chunk"),
+        }
+    }
+
+    /// Takes what has gathered, and adds its counts to the hub's.
+    pub fn finish(&mut self, active: &Active, sender: &Sender) -> Option<Handed> {
+        let since = self.since.take()?;
+        let source = active.source(&sender.identity).and_then(|source| active.sources.get(source.index()));
+        std::mem::take(&mut self.counts).flush(source.unwrap_or(&active.other));
+        self.flows.flush(&active.flows);
+        Some(Handed {
+            chunk: (!self.records.is_empty()).then(|| self.records.finish()),
+            tally: std::mem::take(&mut self.tally),
+            answers: std::mem::take(&mut self.answers),
+            since,
+        })
+    }
+}
+
+impl Counts {
+    fn decided(&mut self, outcome: metrics::Outcome, level: Level) {
+        let of_outcome = self.decided.get_mut(outcome as usize);
+        if let Some(count) = of_outcome.and_then(|levels| levels.get_mut(level as usize)) {
+            *count += 1;
+        }
+    }
+
+    fn flush(self, source: &SourceMetrics) {
+        let [at_most_once, at_least_once] = self.received;
+        source.received(0, at_most_once, 0);
+        source.received(1, at_least_once, self.bytes);
+        for (outcome, levels) in metrics::Outcome::ALL.iter().zip(&self.decided) {
+            for (level, messages) in Level::ALL.iter().zip(levels).filter(|(_, messages)| **messages > 0) {
+                source.decided(*outcome, *level, *messages);
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! What the journal adds up to: totals, the policy in force, batch intents and
+//! persistent MQTT sessions. It is never stored on its own: the journal keeps
+//! it as the opaque snapshot at the head of each segment, and recovery applies
+//! the records behind that snapshot again.
+//!
+//! INVARIANT: `apply` over a record's bytes and `add` of the tally that its
+//! writer counted come to the same (`a_tally_counted_by_the_writer_is_the_one_read_back`).
+
+use std::collections::BTreeMap;
+
+use octroi_policy::{Outcome, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::outlet::Bounds;
+use crate::record::{
+    Input, Intent, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome, put_text,
+};
+
+/// The journal's bits.
+pub const BITS: usize = 64;
+
+/// What a chunk of records, or a whole journal, holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tally {
+    /// Publishes taken in: counted before they are decided, and again when records are read back.
+    pub received: u64,
+    /// To a primary space.
+    pub routed: u64,
+    /// Kept: a doubt.
+    pub quarantined: u64,
+    /// Kept: no allowed target on that day.
+    pub held: u64,
+    /// Refused, on record.
+    pub refused: u64,
+    /// Records assigned, by the journal's bit.
+    pub assigned: Vec<u64>,
+    /// The latest policy time, microseconds.
+    pub latest: i64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            received: 0,
+            routed: 0,
+            quarantined: 0,
+            held: 0,
+            refused: 0,
+            assigned: vec![0; BITS],
+            latest: i64::MIN,
+        }
+    }
+}
+
+impl Tally {
+    /// Counts one message, but for `received`.
+    pub fn message(&mut self, outcome: &StoredOutcome, targets: u64, received: Timestamp) {
+        match outcome {
+            StoredOutcome::Routed { .. } => self.routed += 1,
+            StoredOutcome::Quarantined(_) => self.quarantined += 1,
+            StoredOutcome::Held(..) => self.held += 1,
+        }
+        let mut rest = targets;
+        while rest != 0 {
+            let bit = rest.trailing_zeros() as usize;
+            rest &= rest - 1;
+            if let Some(assigned) = self.assigned.get_mut(bit) {
+                *assigned += 1;
+            }
+        }
+        self.latest = self.latest.max(received.0);
+    }
+
+    /// Counts one refusal, but for `received`.
+    pub fn refusal(&mut self, received: Timestamp) {
+        self.refused += 1;
+        self.latest = self.latest.max(received.0);
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.routed += other.routed;
+        self.quarantined += other.quarantined;
+        self.held += other.held;
+        self.refused += other.refused;
+        for (mine, theirs) in self.assigned.iter_mut().zip(&other.assigned) {
+            *mine += theirs;
+        }
+        self.latest = self.latest.max(other.latest);
+    }
+}
+
+/// What became of a target's records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Delivered.
+    pub delivered: u64,
+    /// Withheld at the second gate.
+    pub withheld: u64,
+}
+
+/// The policy in force, as the journal knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochNote {
+    /// Hex of the policy's hash.
+    pub policy: String,
+    /// Since when, microseconds.
+    pub since: i64,
+}
+
+/// What the journal adds up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ledger {
+    /// Everything received.
+    pub tally: Tally,
+    /// By the journal's bit.
+    pub done: BTreeMap<u8, Done>,
+    /// The policy in force.
+    pub epoch: EpochNote,
+    /// Batches that may be on a target and are not below its cursor.
+    pub intents: BTreeMap<u8, Vec<(u64, u64)>>,
+    /// Persistent sessions: identity and client id, with their expiry in seconds.
+    pub sessions: BTreeMap<String, u32>,
+}
+
+impl Ledger {
+    /// From the snapshot at the head of a segment; an empty one is a new journal's.
+    ///
+    /// # Errors
+    /// What the snapshot does not fit.
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        if bytes.is_empty() { Ok(Self::default()) } else { serde_json::from_slice(bytes) }
+    }
+
+    /// Appends the snapshot.
+    pub fn write_snapshot(&self, out: &mut Vec<u8>) {
+        // Maps with string or integer keys and plain values: serialising cannot fail.
+        out.extend_from_slice(&serde_json::to_vec(self).unwrap_or_default());
+    }
+
+    /// Adds what a writer counted.
+    pub fn add(&mut self, tally: &Tally) {
+        self.tally.add(tally);
+    }
+
+    /// Applies one record, as read back.
+    ///
+    /// # Errors
+    /// The bytes are no record of that kind.
+    pub fn apply(&mut self, kind: RecordKind, targets: u64, bytes: &[u8]) -> Result<(), RecordError> {
+        match kind {
+            RecordKind::Message => {
+                let message = Message::read(bytes)?;
+                self.tally.received += 1;
+                self.tally.message(&message.outcome, targets, message.received);
+            }
+            RecordKind::Refusal => {
+                let refusal = Refusal::read(bytes)?;
+                self.tally.received += 1;
+                self.tally.refusal(refusal.received);
+            }
+            RecordKind::Progress => {
+                let Progress { target, delivered, withheld } = Progress::read(bytes)?;
+                self.done.insert(target, Done { delivered, withheld });
+            }
+            RecordKind::Intent => {
+                let Intent { target, first, last } = Intent::read(bytes)?;
+                self.intents.entry(target).or_default().push((first, last));
+            }
+            RecordKind::Epoch => {
+                let mut input = Input(bytes);
+                let since = input.i64("since")?;
+                self.epoch = EpochNote { policy: input.text("policy")?.to_owned(), since };
+                self.tally.latest = self.tally.latest.max(since);
+            }
+            RecordKind::SessionOpened => {
+                let mut input = Input(bytes);
+                let expiry = input.u32("expiry")?;
+                if self.sessions.len() < limits::SESSIONS {
+                    self.sessions.insert(input.text("session")?.to_owned(), expiry);
+                }
+            }
+            RecordKind::SessionEnded => {
+                self.sessions.remove(Input(bytes).text("session")?);
+            }
+            RecordKind::Kept => {}
+        }
+        Ok(())
+    }
+
+    /// The cursor of a target moved: batches below it are done with.
+    pub fn cursor_moved(&mut self, target: u8, cursor: u64) {
+        if let Some(intents) = self.intents.get_mut(&target) {
+            intents.retain(|(_, last)| *last >= cursor);
+        }
+    }
+
+    /// The batches on record at or after `from`, oldest first.
+    #[must_use]
+    pub fn intents_from(&self, target: u8, from: u64) -> Vec<Bounds> {
+        let intents = self.intents.get(&target).map(Vec::as_slice).unwrap_or_default();
+        let mut bounds: Vec<Bounds> = intents
+            .iter()
+            .filter(|(_, last)| *last >= from)
+            .map(|(first, last)| Bounds { first: *first, last: *last })
+            .collect();
+        bounds.sort_by_key(|bounds| bounds.first);
+        bounds.dedup();
+        bounds
+    }
+
+    /// What does not balance; 0 unless something was lost or counted twice.
+    #[must_use]
+    pub fn unaccounted(&self) -> i64 {
+        let tally = &self.tally;
+        let placed = tally.routed + tally.quarantined + tally.held + tally.refused;
+        i64::try_from(tally.received).unwrap_or(i64::MAX) - i64::try_from(placed).unwrap_or(i64::MAX)
+    }
+
+    /// Records assigned to a target and neither delivered nor withheld yet.
+    #[must_use]
+    pub fn pending(&self, target: u8) -> i64 {
+        let assigned = self.tally.assigned.get(usize::from(target)).copied().unwrap_or(0);
+        let done = self.done.get(&target).copied().unwrap_or_default();
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        signed(assigned) - signed(done.delivered) - signed(done.withheld)
+    }
+}
+
+/// The bytes of an epoch record.
+#[must_use]
+pub fn epoch_record(policy_hex: &str, since: Timestamp) -> Vec<u8> {
+    let mut out = since.0.to_le_bytes().to_vec();
+    put_text(&mut out, policy_hex);
+    out
+}
+
+/// The bytes of a session record (opened).
+#[must_use]
+pub fn session_opened_record(session: &str, expiry_seconds: u32) -> Vec<u8> {
+    let mut out = expiry_seconds.to_le_bytes().to_vec();
+    put_text(&mut out, session);
+    out
+}
+
+/// The bytes of a session record (ended).
+#[must_use]
+pub fn session_ended_record(session: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_text(&mut out, session);
+    out
+}
+
+/// How a decision is stored; a refusal is no message.
+#[must_use]
+pub fn stored(outcome: &Outcome) -> Option<StoredOutcome> {
+    Some(match outcome {
+        Outcome::Routed { space, copies } => StoredOutcome::Routed { space: *space, copies: copies.clone() },
+        Outcome::Quarantined(reason) => StoredOutcome::Quarantined(*reason),
+        Outcome::Held { reason, target, .. } => StoredOutcome::Held(*reason, *target),
+        Outcome::Refused(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use octroi_policy::{Label, Reason, SpaceIx};
+
+    use super::*;
+
+    #[test]
+    fn a_tally_counted_by_the_writer_is_the_one_read_back() {
+        let outcomes = [
+            (StoredOutcome::Routed { space: SpaceIx::from_index(0).unwrap(), copies: Vec::new() }, 0b101_u64),
+            (StoredOutcome::Quarantined(Reason::NoRuleMatches), 1 << 63),
+            (StoredOutcome::Held(Reason::NoAllowedTarget, None), 1 << 62),
+        ];
+        let (mut counted, mut replayed) = (Ledger::default(), Ledger::default());
+        for (n, (outcome, targets)) in outcomes.iter().enumerate() {
+            let received = Timestamp(i64::try_from(n).unwrap());
+            let mut tally = Tally::default();
+            tally.received += 1;
+            tally.message(outcome, *targets, received);
+            counted.add(&tally);
+            let mut bytes = Vec::new();
+            let message = Message {
+                policy: 1,
+                received,
+                time: None,
+                outcome: outcome.clone(),
+                label: Label::default(),
+                domain: None,
+                commune: "",
+                identity: "user:a",
+                device: "",
+                topic: "t",
+                retain: false,
+                user_properties: Vec::new(),
+                payload: b"",
+            };
+            message.write_header(&mut bytes);
+            replayed.apply(RecordKind::Message, *targets, &bytes).unwrap();
+        }
+        assert_eq!(counted, replayed);
+        assert_eq!((counted.unaccounted(), counted.pending(0), counted.pending(63)), (0, 1, 1));
+    }
+
+    #[test]
+    fn a_snapshot_is_read_back() {
+        let mut ledger = Ledger::default();
+        ledger.apply(RecordKind::Epoch, 0, &epoch_record("abcd", Timestamp(5))).unwrap();
+        ledger.apply(RecordKind::SessionOpened, 0, &session_opened_record("id:a\0c1", 60)).unwrap();
+        ledger.apply(RecordKind::Intent, 0, &Intent { target: 2, first: 4, last: 9 }.to_bytes()).unwrap();
+        ledger
+            .apply(RecordKind::Progress, 0, &Progress { target: 2, delivered: 4, withheld: 1 }.to_bytes())
+            .unwrap();
+        let mut bytes = Vec::new();
+        ledger.write_snapshot(&mut bytes);
+        assert_eq!(Ledger::from_snapshot(&bytes).unwrap(), ledger);
+        ledger.apply(RecordKind::SessionEnded, 0, &session_ended_record("id:a\0c1")).unwrap();
+        assert!(ledger.sessions.is_empty());
+        assert_eq!(ledger.intents_from(2, 9), [Bounds { first: 4, last: 9 }]);
+        ledger.cursor_moved(2, 10);
+        assert!(ledger.intents_from(2, 0).is_empty());
+    }
+
+    #[test]
+    fn a_message_that_went_nowhere_shows_in_the_balance() {
+        let mut ledger = Ledger::default();
+        ledger.tally.received = 3;
+        ledger.tally.routed = 2;
+        assert_eq!(ledger.unaccounted(), 1);
+    }
+}

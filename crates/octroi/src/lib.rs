@@ -1,0 +1,35 @@
+//! Octroi: the hub and its command line.
+//!
+//! Start at `pipeline.rs`: it is the data path, both halves. `server.rs` puts
+//! the parts together; `cmd/` holds one file a command. ARCHITECTURE.md, at the
+//! root of the repository, has the map and the invariants.
+
+pub mod admin;
+pub mod cli;
+pub mod clock;
+pub mod cmd;
+pub mod committer;
+pub mod config;
+pub mod exit;
+pub mod flows;
+pub mod gate;
+pub mod identity;
+pub mod intake;
+pub mod keeper;
+pub mod keys;
+pub mod ledger;
+pub mod limits;
+pub mod listener;
+pub mod load;
+pub mod metrics;
+pub mod outlet;
+pub mod pipeline;
+pub mod policies;
+pub mod record;
+pub mod server;
+pub mod session;
+pub mod sessions;
+pub mod state;
+pub mod status;
+pub mod tls;
+pub mod words;

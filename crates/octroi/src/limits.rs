@@ -1,0 +1,102 @@
+//! Every bound of the hub, in one place. Units come last in a name.
+//!
+//! What has one right answer is a constant here and no configuration key.
+//! `octroi config show` prints them.
+
+use std::time::Duration;
+
+/// Bytes of records between socket and disk, over all sessions. When they are
+/// spent, sockets are not read: that is all there is to back-pressure.
+pub const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// The most one session hands to the committer at once.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// What a chunk is expected to hold.
+pub const CHUNK_HINT_BYTES: usize = 16 << 10;
+/// Chunks of one session that await their sync; then its socket is not read.
+pub const SESSION_CHUNKS: usize = 32;
+/// What one read of a socket takes.
+pub const READ_BYTES: usize = 64 << 10;
+/// What the first read of a socket makes room for; it grows with what comes.
+pub const FIRST_READ_BYTES: usize = 2 << 10;
+/// Events of one session between two hand-overs.
+pub const EVENTS: usize = 512;
+/// QoS 1 publishes of one session that may await their ack; announced to MQTT 5 clients.
+pub const RECEIVE_MAXIMUM: u16 = 1_000;
+/// A peer that takes nothing for so long is dropped.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// MQTT connections in all.
+pub const CONNECTIONS: usize = 20_000;
+/// How long a publisher waits for its ack, when the disk is full, before it is told to keep its messages.
+pub const ACK_GRACE: Duration = Duration::from_secs(10);
+/// An idle journal is sealed after this long, so that its last group is distinguishable from a torn tail.
+pub const SEAL_AFTER: Duration = Duration::from_secs(1);
+/// How often the journal's figures are shown to the rest of the hub.
+pub const SHOW_EVERY: Duration = Duration::from_millis(200);
+/// How often a full journal is tried again.
+pub const FULL_RETRY: Duration = Duration::from_millis(250);
+/// Refused publishes a minute that a 3.1.1 connection may send before it is closed.
+pub const REFUSALS_PER_MINUTE: u32 = 100;
+/// One read of a relay from the journal.
+pub const RELAY_READ_BYTES: usize = 1 << 20;
+/// How long a relay sleeps, at most, when it has nothing to do.
+pub const RELAY_IDLE: Duration = Duration::from_millis(200);
+/// One poll of an outlet by a relay that has nothing to read.
+pub const RELAY_POLL: Duration = Duration::from_millis(20);
+/// A cursor that passed none of its target's records is put on record after so many of others'.
+pub const CURSOR_LAG: u64 = 100_000;
+/// How often a relay puts its cursor on record while it moves.
+pub const CURSOR_EVERY: Duration = Duration::from_millis(200);
+/// How long an archive's batch waits to fill: what a reader of the archive is behind, at most.
+pub const ARCHIVE_AGE: Duration = Duration::from_secs(5);
+/// Targets (the journal has 64 bits; two are the quarantine's and the hold's).
+pub const TARGETS: usize = 60;
+/// What `stop` waits for the outlets to finish what waits.
+pub const DRAIN: Duration = Duration::from_secs(25);
+/// Size of a journal segment, before the cap of 1/16 of the journal's limit.
+pub const SEGMENT_BYTES: u64 = 128 << 20;
+/// The least journal that is accepted.
+pub const JOURNAL_LEAST_BYTES: u64 = 64 << 20;
+/// What each side log (quarantine, hold) may take, as a fraction of the journal's limit.
+pub const SIDE_LOG_FRACTION: u64 = 8;
+/// Persistent MQTT sessions on record.
+pub const SESSIONS: usize = 100_000;
+/// Size of a policy, all its files.
+pub const POLICY_BYTES: u64 = 16 << 20;
+/// Files of a policy.
+pub const POLICY_FILES: usize = 1_000;
+/// Commands from the admin server that wait for an answer.
+pub const ADMIN_COMMANDS: usize = 16;
+/// Argon2 verifications at once: each takes 19 MiB and tens of milliseconds.
+pub const PASSWORD_CHECKS: usize = 2;
+/// Records that a relay withholds before it waits for the side log's sync.
+pub const WITHHELD: usize = 1_024;
+
+const _: () = assert!(CHUNK_BYTES * 4 <= IN_FLIGHT_BYTES);
+const _: () = assert!((CHUNK_BYTES as u64) * 16 < JOURNAL_LEAST_BYTES);
+const _: () = assert!(TARGETS + 2 <= 64);
+
+/// The limits of MQTT sessions.
+#[must_use]
+pub fn mqtt() -> octroi_mqtt::Limits {
+    octroi_mqtt::Limits::default()
+}
+
+/// `name value` lines for `octroi config show`.
+#[must_use]
+pub fn table() -> Vec<(&'static str, String)> {
+    vec![
+        ("in_flight_bytes", IN_FLIGHT_BYTES.to_string()),
+        ("chunk_bytes", CHUNK_BYTES.to_string()),
+        ("session_chunks", SESSION_CHUNKS.to_string()),
+        ("connections", CONNECTIONS.to_string()),
+        ("ack_grace_s", ACK_GRACE.as_secs().to_string()),
+        ("refusals_per_minute", REFUSALS_PER_MINUTE.to_string()),
+        ("relay_read_bytes", RELAY_READ_BYTES.to_string()),
+        ("targets", TARGETS.to_string()),
+        ("drain_s", DRAIN.as_secs().to_string()),
+        ("segment_bytes", SEGMENT_BYTES.to_string()),
+        ("journal_least_bytes", JOURNAL_LEAST_BYTES.to_string()),
+        ("sessions", SESSIONS.to_string()),
+        ("policy_bytes", POLICY_BYTES.to_string()),
+    ]
+}

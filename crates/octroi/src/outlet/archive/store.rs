@@ -1,0 +1,178 @@
+//! The files: a batch's partitions are written aside on the same file system,
+//! synced, renamed to where they belong, and the directories synced.
+//!
+//! INVARIANT: a name ending in `.ndjson.zst` shows a whole, synced file or none;
+//! the same batch written again replaces the same files with the same bytes.
+//!
+//! Files are 0640 and directories 0750, less the process's umask: the
+//! datacenter's group reads, nobody else. The archive's own directory is never
+//! made: where a mount is missing, its absence is what tells.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::CParameter;
+
+use super::batch::Batch;
+use crate::outlet::Bounds;
+
+/// The relay's thread compresses, and what bounds it bounds the target's rate.
+const ZSTD_LEVEL: i32 = 1;
+const FILE_MODE: u32 = 0o640;
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// Where an archive's files are.
+pub(super) struct Store {
+    directory: PathBuf,
+    aside: PathBuf,
+    /// `{hub}-{generation}`, the start of each file's name.
+    stem: String,
+    compressor: Option<Compressor<'static>>,
+    /// Whether the aside directory is there and holds nothing.
+    clean: bool,
+}
+
+/// A step on a path that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {step} `{}`: {source}", path.display())]
+pub(super) struct StoreError {
+    step: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl StoreError {
+    /// What an operator must do; `None`: it may pass by itself.
+    pub(super) fn mend(&self) -> Option<String> {
+        let path = self.path.display();
+        use ErrorKind as Kind;
+        let kind = self.source.kind();
+        let mend = if kind == Kind::NotFound {
+            format!(
+                "create the archive's directory (or mount it) and let the hub's user write in it: \
+                 `install -d -o octroi -g octroi -m 2750 {path}`"
+            )
+        } else if kind == Kind::PermissionDenied {
+            format!("let the hub's user write there: `chown octroi {path}`, or check its ACLs")
+        } else if kind == Kind::ReadOnlyFilesystem {
+            format!("remount the file system of `{path}` read-write")
+        } else if matches!(kind, Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge) {
+            format!("make room on the file system of `{path}`, or raise its quota")
+        } else if matches!(kind, Kind::NotADirectory | Kind::AlreadyExists | Kind::IsADirectory) {
+            format!("move away what stands at `{path}`: a directory is expected there")
+        } else if kind == Kind::InvalidFilename {
+            format!("shorten the ids in `{path}`")
+        } else {
+            return None;
+        };
+        Some(mend)
+    }
+}
+
+impl Store {
+    pub(super) fn new(directory: PathBuf, hub: &str, generation: u64) -> Self {
+        let aside = directory.join(".octroi").join(hub);
+        let stem = format!("{hub}-{generation:016x}");
+        Self { directory, aside, stem, compressor: None, clean: false }
+    }
+
+    /// Makes the aside directory, and removes what a crash left in it.
+    pub(super) fn prepare(&mut self) -> Result<(), StoreError> {
+        if self.clean {
+            return Ok(());
+        }
+        make_directories(&self.directory, &self.aside)?;
+        let entries = fs::read_dir(&self.aside).map_err(fail("read", &self.aside))?;
+        for entry in entries {
+            let path = entry.map_err(fail("read", &self.aside))?.path();
+            fs::remove_file(&path).map_err(fail("remove the leftover", &path))?;
+        }
+        self.clean = true;
+        Ok(())
+    }
+
+    /// Writes the batch's files; they are durable when it returns. After an
+    /// error some may be: writing the batch again replaces them.
+    pub(super) fn write(&mut self, batch: &Batch, bounds: Bounds) -> Result<(), StoreError> {
+        self.prepare()?;
+        self.clean = false; // until all is in place
+        let mut written = Vec::with_capacity(batch.partitions.len());
+        for (n, (partition, lines)) in batch.partitions.iter().enumerate() {
+            let aside = self.aside.join(format!("{n}.part"));
+            if let Err(error) = self.write_aside(&aside, lines) {
+                // Room for others, at least; what stays is removed by `prepare`.
+                drop(fs::remove_file(&aside));
+                return Err(error);
+            }
+            written.push((aside, self.directory.join(partition)));
+        }
+        let name = format!("{}-{:020}-{:020}.ndjson.zst", self.stem, bounds.first, bounds.last);
+        for (aside, partition) in &written {
+            make_directories(&self.directory, partition)?;
+            let path = partition.join(&name);
+            fs::rename(aside, &path).map_err(fail("rename a finished file to", &path))?;
+        }
+        for (_, partition) in &written {
+            sync_directory(partition)?;
+        }
+        self.clean = true;
+        Ok(())
+    }
+
+    fn write_aside(&mut self, path: &Path, lines: &[u8]) -> Result<(), StoreError> {
+        let compressed = self.compress(lines).map_err(fail("compress", path))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(FILE_MODE)
+            .open(path)
+            .map_err(fail("create", path))?;
+        file.write_all(&compressed).map_err(fail("write", path))?;
+        file.sync_all().map_err(fail("sync", path))
+    }
+
+    /// One frame a file (some readers stop after the first), with its checksum.
+    fn compress(&mut self, lines: &[u8]) -> io::Result<Vec<u8>> {
+        let compressor = match &mut self.compressor {
+            Some(compressor) => compressor,
+            none => {
+                let mut compressor = Compressor::new(ZSTD_LEVEL)?;
+                compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+                none.insert(compressor)
+            }
+        };
+        compressor.compress(lines)
+    }
+}
+
+/// Makes `path` below `root`, which must exist, and makes each new entry durable.
+fn make_directories(root: &Path, path: &Path) -> Result<(), StoreError> {
+    let mut parent = root.to_path_buf();
+    let below = path.strip_prefix(root).unwrap_or(path);
+    if !root.is_dir() {
+        let source = fs::read_dir(root).err().unwrap_or_else(|| ErrorKind::NotADirectory.into());
+        return Err(StoreError { step: "open", path: parent, source });
+    }
+    for component in below.components() {
+        let child = parent.join(component);
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(&child) {
+            Ok(()) => sync_directory(&parent)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && child.is_dir() => {}
+            Err(error) => return Err(fail("create", &child)(error)),
+        }
+        parent = child;
+    }
+    Ok(())
+}
+
+fn sync_directory(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(fail("sync", path))
+}
+
+fn fail(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    move |source| StoreError { step, path: path.to_path_buf(), source }
+}

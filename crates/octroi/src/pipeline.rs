@@ -1,0 +1,576 @@
+//! The data path, both halves, top to bottom. Nothing else moves a message.
+//!
+//! `Ingress`: admit → decide → append → (synced) → ack
+//! `Relay`:   read → gate → transform → deliver → commit
+//!
+//! INVARIANT: an answer reaches a session only through [`Acked`], which the
+//! journal's owner builds after its sync.
+//! INVARIANT: a cursor passes a record only once the target has acknowledged
+//! it, or a side log holds it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use octroi_journal::{Batch, ReadError, Reader, TargetBit};
+use octroi_mqtt::Refusal as MqttRefusal;
+use octroi_policy::{Input, KeySource, Level, Reason, Timestamp};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
+use crate::gate::Gate;
+use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Sender};
+use crate::keeper::{Keep, Keeper, Log};
+use crate::ledger::stored;
+use crate::limits;
+use crate::metrics::{OutletError, TargetMetrics};
+use crate::outlet::{DeliverError, Outlet, Progress};
+use crate::policies::{Active, Policies};
+use crate::record::{Intent, Message, RecordKind};
+use crate::status::OutletState;
+
+/// Policy time: the wall clock, or the latest time on record where that is
+/// later. A clock set back does not revive a lapsed qualification.
+pub struct PolicyClock {
+    wall: Arc<dyn Clock>,
+    latest: AtomicI64,
+}
+
+impl PolicyClock {
+    /// From this wall clock, never before `latest`.
+    #[must_use]
+    pub fn new(wall: Arc<dyn Clock>, latest: Timestamp) -> Self {
+        Self { wall, latest: AtomicI64::new(latest.0) }
+    }
+
+    /// Now, for decisions.
+    pub fn now(&self) -> Timestamp {
+        let wall = self.wall.now().0;
+        Timestamp(self.latest.fetch_max(wall, Ordering::Relaxed).max(wall))
+    }
+}
+
+// ── In: admit → decide → append → (synced) → ack ────────────────────────────
+
+/// Answers that wait for a sync.
+pub struct Pending {
+    /// What to tell, in the order received.
+    pub answers: Vec<Answer>,
+    /// Resolves after the sync; fails when there is none.
+    pub done: oneshot::Receiver<Acked>,
+    /// When the first of them was read.
+    pub since: Instant,
+}
+
+/// The way in, shared by all sessions.
+pub struct Ingress {
+    /// The policy in force.
+    pub policies: Arc<Policies>,
+    /// The journal's owner.
+    pub inbox: Arc<Inbox>,
+    /// Bytes that may be between socket and disk.
+    pub budget: Arc<Semaphore>,
+    /// Policy time.
+    pub clock: Arc<PolicyClock>,
+}
+
+impl Ingress {
+    /// Admits and decides one publish, and puts its record into the session's chunk.
+    pub fn take(&self, intake: &mut Intake, active: &Active, arrived: &Arrived<'_>) {
+        let received = self.clock.now();
+        intake.count(arrived);
+        let message = arrived.message;
+        if !message.payload_format_holds() {
+            let refused = (MqttRefusal::PayloadFormatInvalid, Reason::CannotDecode);
+            return intake.refuse(active, arrived, received, refused);
+        }
+        let Some(source) = active.source(&arrived.sender.identity) else {
+            // The policy in force no longer knows the identity that this session began with.
+            return intake.keep(active, arrived, Decided::doubt(received, Reason::UnknownSource));
+        };
+        let properties: Vec<(&str, &str)> =
+            message.user_properties().iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let (topic, payload) = (message.topic(), message.payload());
+        let input = Input { source, topic, payload, user_properties: &properties, received };
+        let decision = active.policy.decide_with(&input, &mut intake.scratch);
+        let Some(outcome) = stored(&decision.outcome) else {
+            let reason = decision.outcome.reason().unwrap_or(Reason::TopicNotAllowed);
+            return intake.refuse(active, arrived, received, (MqttRefusal::NotAuthorized, reason));
+        };
+        let decided = Decided {
+            received,
+            source: Some(source),
+            outcome,
+            label: decision.label,
+            domain: decision.domain,
+            commune: decision.commune.map_or("", |commune| active.policy.cog().code(commune)),
+            device: decision.device.as_deref().unwrap_or_default(),
+            time: decision.time,
+        };
+        intake.keep(active, arrived, decided);
+    }
+
+    /// A publish that must not become a message (a reserved topic): on record, then refused.
+    pub fn refuse(&self, intake: &mut Intake, active: &Active, arrived: &Arrived<'_>, answer: MqttRefusal) {
+        intake.count(arrived);
+        intake.refuse(active, arrived, self.clock.now(), (answer, Reason::TopicNotAllowed));
+    }
+
+    /// Hands the chunk to the journal's owner, once the byte budget has room for it. Until then the session
+    /// does not read its socket. `None`: there is nothing, or the hub stops.
+    pub async fn hand_over(&self, intake: &mut Intake, active: &Active, sender: &Sender) -> Option<Pending> {
+        let Handed { chunk, tally, answers, since } = intake.finish(active, sender)?;
+        let (done, told) = oneshot::channel();
+        match chunk {
+            // Answers alone wait for nothing but their turn.
+            None => self.inbox.control(Control::Barrier { done }),
+            Some(chunk) => {
+                let bytes = u32::try_from(chunk.frame_bytes()).unwrap_or(u32::MAX);
+                let budget = Arc::clone(&self.budget).acquire_many_owned(bytes).await.ok()?;
+                self.inbox.append(Append { chunk, tally, budget: Some(budget), done });
+            }
+        }
+        Some(Pending { answers, done: told, since })
+    }
+}
+
+// ── Out: read → gate → transform → deliver → commit ─────────────────────────
+
+/// What others see of a relay.
+#[derive(Clone, Debug, Default)]
+pub struct RelayView {
+    /// What the outlet is doing.
+    pub state: OutletState,
+    /// Why it is down or blocked, and what to do.
+    pub reason: String,
+    /// Since when, wall clock.
+    pub since: Timestamp,
+    /// When the oldest record that is not delivered was received.
+    pub oldest: Option<Timestamp>,
+    /// Delivered since the process began.
+    pub delivered: u64,
+}
+
+/// One target's way out; a thread of its own.
+pub struct Relay {
+    /// The target's id.
+    pub target: String,
+    /// Its bit in the journal.
+    pub bit: TargetBit,
+    /// Where it reads.
+    pub reader: Reader,
+    /// Where it delivers.
+    pub outlet: Box<dyn Outlet>,
+    /// `hub/generation`.
+    pub origin: String,
+    /// The policies.
+    pub policies: Arc<Policies>,
+    /// Policy time.
+    pub clock: Arc<PolicyClock>,
+    /// Pseudonymisation keys.
+    pub keys: Arc<dyn KeySource + Send + Sync>,
+    /// The journal's owner.
+    pub inbox: Arc<Inbox>,
+    /// How far the journal is on disk.
+    pub watermark: Arc<Watermark>,
+    /// What the journal adds up to.
+    pub journal: Arc<ArcSwap<JournalView>>,
+    /// The side logs.
+    pub keeper: Arc<Keeper>,
+    /// Counters.
+    pub metrics: Arc<TargetMetrics>,
+    /// What others see.
+    pub view: Arc<ArcSwap<RelayView>>,
+    /// Set when the hub stops: deliver what waits, if the target takes it, then end.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// Where a relay is.
+struct Position {
+    /// Every record below was read and offered, withheld, or is not this target's.
+    next: u64,
+    /// Everything below is delivered or in a side log.
+    cursor: u64,
+    /// Passed by the cursor since it was last handed over.
+    delivered: u64,
+    /// The same, withheld.
+    held: u64,
+    /// Offered or withheld and not passed by the cursor: sequence number, whether withheld, when received.
+    open: VecDeque<(u64, bool, Timestamp)>,
+    /// Withheld and on their way to a side log.
+    withheld: Vec<Keep>,
+    /// The policy epoch that what is in flight was gated in.
+    epoch: (u64, octroi_policy::Date),
+    /// The cursor as last handed over, and when.
+    handed: u64,
+    told: Instant,
+}
+
+/// The relay cannot go on; the process stops.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The journal cannot be read.
+    #[error("the relay to `{target}` cannot read the journal")]
+    Read {
+        /// Whose.
+        target: String,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+    /// The journal's owner or the keeper ended first.
+    #[error("the relay to `{target}` lost the journal's owner")]
+    Gone {
+        /// Whose.
+        target: String,
+    },
+}
+
+/// How a batch ended before its end.
+enum Turn {
+    /// Go on with what comes next.
+    Done,
+    /// Read again from here.
+    Rewind(u64),
+    /// The hub stops and the target takes nothing.
+    Stop,
+}
+
+impl Relay {
+    /// Runs until the hub stops.
+    ///
+    /// # Errors
+    /// See [`RelayError`].
+    pub fn run(mut self, cursor: u64, now: impl Fn() -> Instant) -> Result<(), RelayError> {
+        let mut at = Position {
+            next: cursor,
+            cursor,
+            epoch: self.epoch(),
+            handed: cursor,
+            delivered: 0,
+            held: 0,
+            open: VecDeque::new(),
+            withheld: Vec::new(),
+            told: now(),
+        };
+        let mut batch = Batch::default();
+        let mut stop_by = None;
+        self.rewind(&mut at, cursor);
+        loop {
+            let seen = self.watermark.get();
+            let stopping = self.stop.load(Ordering::Acquire);
+            if stopping {
+                stop_by = stop_by.or(Some(now() + limits::DRAIN));
+            }
+            let mut turn = Turn::Done;
+            if at.next < seen {
+                self.reader
+                    .next(Some(self.bit), limits::RELAY_READ_BYTES, &mut batch)
+                    .map_err(|source| RelayError::Read { target: self.target.clone(), source })?;
+                turn = self.forward(&batch, &mut at)?;
+            } else {
+                if stopping {
+                    self.outlet.flush(at.next.saturating_sub(1));
+                }
+                if at.open.is_empty() {
+                    if stopping {
+                        break;
+                    }
+                    self.watermark.wait_past(seen, limits::RELAY_IDLE);
+                }
+            }
+            if matches!(turn, Turn::Done) {
+                let wait = if at.next < self.watermark.get() { Duration::ZERO } else { limits::RELAY_POLL };
+                turn = self.poll(&mut at, wait)?;
+            }
+            match turn {
+                Turn::Done => {}
+                Turn::Rewind(to) => self.rewind(&mut at, to),
+                Turn::Stop => break,
+            }
+            self.commit(&mut at, now(), false)?;
+            let late = stop_by.is_some_and(|by| now() >= by);
+            if late
+                || (stopping && !matches!(self.view.load().state, OutletState::Up | OutletState::Starting))
+            {
+                break;
+            }
+        }
+        self.commit(&mut at, now(), true)
+    }
+
+    /// The policy epoch of this moment.
+    fn epoch(&self) -> (u64, octroi_policy::Date) {
+        self.policies.current().epoch(self.clock.now().date())
+    }
+
+    /// Gates and offers every record of a batch, in order.
+    fn forward(&mut self, batch: &Batch, at: &mut Position) -> Result<Turn, RelayError> {
+        let (policies, keys) = (Arc::clone(&self.policies), Arc::clone(&self.keys));
+        let (target, origin) = (self.target.clone(), self.origin.clone());
+        let active = policies.current();
+        let now = self.clock.now();
+        let gate = Gate {
+            policies: &policies,
+            active: &active,
+            target: &target,
+            origin: &origin,
+            now,
+            keys: &*keys,
+        };
+        for entry in batch.iter() {
+            if RecordKind::from_number(entry.kind) != Some(RecordKind::Message) || entry.seq < at.next {
+                continue;
+            }
+            let passed = match Message::read(entry.bytes) {
+                Err(_) => Err(crate::gate::Withheld::Unreadable),
+                Ok(message) => match gate.ways(&message) {
+                    Err(withheld) => Err(withheld),
+                    Ok(ways) => {
+                        let mut sent = false;
+                        let mut last = None;
+                        for way in ways.open.iter().copied() {
+                            // The record counts as delivered once one of its ways was open.
+                            let offered = gate.pass(entry.seq, &message, &ways, way, |outgoing| {
+                                if !sent {
+                                    at.open.push_back((entry.seq, false, message.received));
+                                }
+                                self.offer(outgoing, at)
+                            });
+                            match offered {
+                                Ok(turn) => match turn? {
+                                    Turn::Done => sent = true,
+                                    Turn::Rewind(to) => return Ok(Turn::Rewind(to)),
+                                    Turn::Stop => return Ok(Turn::Stop),
+                                },
+                                Err(withheld) => last = Some(withheld),
+                            }
+                        }
+                        match last {
+                            Some(withheld) if !sent => Err(withheld),
+                            _ => Ok(()),
+                        }
+                    }
+                },
+            };
+            if let Err(withheld) = passed {
+                self.metrics.gate_blocked(1);
+                at.open.push_back((entry.seq, true, now));
+                if withheld.waits() {
+                    at.withheld.push(Keep::new(&target, withheld.name(), entry.seq, entry.bytes));
+                }
+            }
+            at.next = entry.seq + 1;
+            if at.withheld.len() >= limits::WITHHELD && !self.keep(at)? {
+                // The hold log is full: what it does not hold stays in the journal, and so does what follows.
+                return Ok(Turn::Rewind(at.withheld.first().map_or(at.next, |keep| keep.origin)));
+            }
+        }
+        for lost in batch.lost() {
+            tracing::error!(target = %self.target, first = lost.start, end = lost.end,
+                "records of the journal are damaged and fenced; their neighbours were delivered");
+        }
+        at.next = batch.end().max(at.next);
+        Ok(Turn::Done)
+    }
+
+    /// Offers one record until it is taken.
+    fn offer(&mut self, outgoing: &crate::gate::Outgoing<'_>, at: &mut Position) -> Result<Turn, RelayError> {
+        loop {
+            match self.outlet.offer(outgoing) {
+                Ok(()) => return Ok(Turn::Done),
+                Err(DeliverError::Full | DeliverError::Retry { .. }) => {
+                    let turn = self.poll(at, limits::RELAY_POLL)?;
+                    if !matches!(turn, Turn::Done) {
+                        return Ok(turn);
+                    }
+                    let down = !matches!(self.view.load().state, OutletState::Up | OutletState::Starting);
+                    if down && self.stop.load(Ordering::Acquire) {
+                        return Ok(Turn::Stop);
+                    }
+                }
+                Err(error) => return self.failed(error, at),
+            }
+        }
+    }
+
+    /// Drives the outlet and takes in what it says.
+    fn poll(&mut self, at: &mut Position, wait: Duration) -> Result<Turn, RelayError> {
+        let now = self.clock.now();
+        if self.epoch() != at.epoch {
+            // INVARIANT: what waits was gated in the epoch of now. What the outlet still queues is dropped,
+            // and everything that is not acknowledged is gated again.
+            at.epoch = self.epoch();
+            return Ok(Turn::Rewind(lowest(at)));
+        }
+        match self.outlet.poll(wait, now) {
+            Ok(progress) => self.progressed(progress, at, now),
+            Err(error) => self.failed(error, at),
+        }
+    }
+
+    fn progressed(
+        &mut self,
+        progress: Progress,
+        at: &mut Position,
+        now: Timestamp,
+    ) -> Result<Turn, RelayError> {
+        let mut delivered = 0;
+        for (level, count) in Level::ALL.iter().zip(progress.delivered) {
+            self.metrics.delivered(*level, count.records, count.bytes);
+            delivered += count.records;
+        }
+        if let Some(bounds) = progress.intend {
+            let intent = Intent { target: self.bit.index(), first: bounds.first, last: bounds.last };
+            let (done, told) = oneshot::channel();
+            self.inbox.control(Control::Note {
+                kind: RecordKind::Intent,
+                bytes: intent.to_bytes(),
+                done: Some(done),
+            });
+            // No room for the note, or the hub stops: the outlet asks again.
+            if told.blocking_recv().is_ok() {
+                self.outlet.intended(bounds);
+            }
+        }
+        let seen = self.view.load();
+        let oldest = at.open.front().map(|(_, _, received)| *received);
+        if seen.state != progress.state
+            || seen.reason != progress.reason
+            || delivered > 0
+            || seen.oldest != oldest
+        {
+            let since = if seen.state == progress.state { seen.since } else { now };
+            self.view.store(Arc::new(RelayView {
+                state: progress.state,
+                reason: progress.reason,
+                since,
+                oldest,
+                delivered: seen.delivered + delivered,
+            }));
+        }
+        let withheld_from = at.withheld.first().map(|keep| keep.origin);
+        let done = progress.unacked_from.unwrap_or(at.next).min(withheld_from.unwrap_or(u64::MAX));
+        self.advance(at, done.min(at.next));
+        Ok(Turn::Done)
+    }
+
+    fn failed(&mut self, error: DeliverError, at: &mut Position) -> Result<Turn, RelayError> {
+        let lowest = lowest(at);
+        let kind = match &error {
+            DeliverError::Full => return Ok(Turn::Done),
+            DeliverError::Retry { .. } | DeliverError::Rewind { .. } => OutletError::Retry,
+            DeliverError::Reject { .. } => OutletError::Reject,
+            DeliverError::Blocked { .. } => OutletError::Blocked,
+            DeliverError::Fatal { .. } => OutletError::Fatal,
+        };
+        self.metrics.outlet_failed(kind);
+        match error {
+            DeliverError::Full | DeliverError::Retry { .. } => Ok(Turn::Done),
+            DeliverError::Reject { seq, reason } => {
+                tracing::error!(target = %self.target, seq, reason, "the target refuses this record alone: to quarantine");
+                if !self.keep_rejected(seq, reason)? {
+                    return Ok(Turn::Rewind(lowest));
+                }
+                // It counts as withheld; what is before it was acknowledged.
+                if let Some(open) = at.open.iter_mut().find(|(open, _, _)| *open == seq) {
+                    open.1 = true;
+                }
+                self.advance(at, seq + 1);
+                Ok(Turn::Rewind(seq + 1))
+            }
+            DeliverError::Rewind { reason } | DeliverError::Fatal { reason } => {
+                tracing::warn!(target = %self.target, %reason, from = lowest, "records are sent again");
+                Ok(Turn::Rewind(lowest))
+            }
+            DeliverError::Blocked { reason, mend } => {
+                let seen = self.view.load();
+                let since = if seen.state == OutletState::Blocked { seen.since } else { self.clock.now() };
+                if seen.state != OutletState::Blocked {
+                    tracing::error!(target = %self.target, %reason, %mend, "the target refuses the hub");
+                }
+                let reason = format!("{reason}; {mend}");
+                self.view.store(Arc::new(RelayView {
+                    state: OutletState::Blocked,
+                    reason,
+                    since,
+                    ..(**seen).clone()
+                }));
+                Ok(Turn::Rewind(lowest))
+            }
+        }
+    }
+
+    /// The record that its target refuses, into the quarantine. Says whether there was room.
+    fn keep_rejected(&mut self, seq: u64, reason: &'static str) -> Result<bool, RelayError> {
+        let failed = |source| RelayError::Read { target: self.target.clone(), source };
+        let mut batch = Batch::default();
+        self.reader.seek(seq);
+        self.reader.next(Some(self.bit), 1, &mut batch).map_err(failed)?;
+        let Some(entry) = batch.iter().find(|entry| entry.seq == seq) else { return Ok(true) };
+        let keep = vec![Keep::new(&self.target, reason, seq, entry.bytes)];
+        self.keeper.keep(Log::Quarantine, keep).map_err(|_| RelayError::Gone { target: self.target.clone() })
+    }
+
+    /// What was withheld, into the hold log; synced when this returns `true`. `false`: there is no room.
+    fn keep(&mut self, at: &mut Position) -> Result<bool, RelayError> {
+        if at.withheld.is_empty() {
+            return Ok(true);
+        }
+        let kept = self.keeper.keep(Log::Hold, at.withheld.clone());
+        let kept = kept.map_err(|_| RelayError::Gone { target: self.target.clone() })?;
+        if kept {
+            at.withheld.clear();
+        } else {
+            self.watermark.wait_past(u64::MAX - 1, limits::RELAY_IDLE);
+        }
+        Ok(kept)
+    }
+
+    /// Starts again at `to`: nothing before is in flight.
+    fn rewind(&mut self, at: &mut Position, to: u64) {
+        let to = to.max(at.cursor);
+        at.open.retain(|(seq, _, _)| *seq < to);
+        at.withheld.retain(|keep| keep.origin < to);
+        at.next = to;
+        self.reader.seek(to);
+        let intents = self.journal.load().ledger.intents_from(self.bit.index(), to);
+        self.outlet.rewind(to, &intents);
+    }
+
+    /// The cursor passes everything below `done`.
+    fn advance(&mut self, at: &mut Position, done: u64) {
+        while let Some((_, withheld, _)) = at.open.pop_front_if(|(seq, _, _)| *seq < done) {
+            if withheld { at.held += 1 } else { at.delivered += 1 }
+        }
+        at.cursor = at.cursor.max(done);
+    }
+
+    /// Puts what is withheld into the hold log, then hands the cursor to the journal's owner, at most every
+    /// [`limits::CURSOR_EVERY`].
+    fn commit(&mut self, at: &mut Position, now: Instant, last: bool) -> Result<(), RelayError> {
+        self.keep(at)?;
+        // A cursor is a record too: one that passed nothing of this target's would wake every relay for nothing.
+        let worth = at.delivered + at.held > 0 || at.cursor - at.handed > limits::CURSOR_LAG;
+        let due = now.saturating_duration_since(at.told) >= limits::CURSOR_EVERY;
+        if at.cursor > at.handed && (last || (worth && due)) {
+            self.inbox.control(Control::Advance {
+                target: self.bit,
+                cursor: at.cursor,
+                delivered: std::mem::take(&mut at.delivered),
+                withheld: std::mem::take(&mut at.held),
+            });
+            (at.handed, at.told) = (at.cursor, now);
+        }
+        Ok(())
+    }
+}
+
+/// The lowest record that was offered and is not acknowledged.
+fn lowest(at: &Position) -> u64 {
+    at.open.iter().find(|(_, withheld, _)| !withheld).map_or(at.next, |(seq, _, _)| *seq)
+}

@@ -1,0 +1,247 @@
+//! The hub, put together and taken apart in order.
+//!
+//! Start: lock and recover the journal, put a policy in force, open the side
+//! logs and the outlets, then and only then listen. Stop: no new connections,
+//! answer what was handed over, deliver what the targets take, seal.
+//!
+//! A target that is down delays neither.
+
+mod admin_task;
+mod boot;
+mod status_task;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use octroi_journal::{Reader, TargetBit};
+use octroi_policy::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::committer::{Control, Inbox, JournalView, Watermark};
+use crate::config::{Config, Environment};
+use crate::exit::{Exit, Failure, OrExit};
+use crate::identity::Identify;
+use crate::keeper::Keeper;
+use crate::keys::Keys;
+use crate::limits;
+use crate::listener;
+use crate::metrics::Metrics;
+use crate::pipeline::{Ingress, PolicyClock, RelayView};
+use crate::policies::Policies;
+use crate::session::Shared;
+use crate::sessions::{Connections, Sessions};
+use crate::state::State;
+use crate::status::Status;
+use crate::{admin, tls};
+
+/// A target's relay as the rest of the hub sees it.
+struct RelaySeen {
+    target: String,
+    kind: &'static str,
+    bit: u8,
+    view: Arc<ArcSwap<RelayView>>,
+}
+
+impl RelaySeen {
+    fn new(target: &str, kind: &'static str, bit: TargetBit, now: Timestamp) -> Self {
+        let view = Arc::new(ArcSwap::from_pointee(RelayView { since: now, ..RelayView::default() }));
+        Self { target: target.to_owned(), kind, bit: bit.index(), view }
+    }
+}
+
+/// Everything that outlives a message.
+struct Parts {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    policy_clock: Arc<PolicyClock>,
+    inbox: Arc<Inbox>,
+    watermark: Arc<Watermark>,
+    journal: Arc<ArcSwap<JournalView>>,
+    metrics: Arc<Metrics>,
+    policies: Arc<Policies>,
+    state: Arc<State>,
+    relays: Vec<RelaySeen>,
+    started: Timestamp,
+    generation: u64,
+    fenced: Vec<String>,
+    keys: Arc<Keys>,
+    /// At the head of the journal; clone it.
+    reader: Reader,
+}
+
+/// A hub that runs.
+pub struct Server {
+    parts: Arc<Parts>,
+    sessions: Sessions,
+    threads: Threads,
+    failed: mpsc::Receiver<Failure>,
+}
+
+/// The threads, in the order in which they end.
+struct Threads {
+    relays: Vec<JoinHandle<()>>,
+    keeper: JoinHandle<()>,
+    committer: JoinHandle<()>,
+    relays_stop: Arc<AtomicBool>,
+    keeper_stop: Arc<AtomicBool>,
+    requests: Option<Arc<Keeper>>,
+}
+
+/// What the hub is listening on: for whoever started it.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// MQTT listeners, in the configuration's order.
+    pub mqtt: Vec<std::net::SocketAddr>,
+    /// Metrics, health, API and console.
+    pub http: std::net::SocketAddr,
+}
+
+impl Server {
+    /// Opens everything that does not listen. Blocking: disks are read.
+    ///
+    /// # Errors
+    /// What is wrong, with the exit code.
+    pub fn open(config: Config, environment: &Environment, clock: Arc<dyn Clock>) -> Result<Self, Failure> {
+        boot::open(config, environment, clock)
+    }
+
+    /// Listens, until `stop` resolves or a part fails; then stops in order. `ready` is told the addresses
+    /// once messages are accepted, and can follow the status from then on.
+    ///
+    /// # Errors
+    /// What failed, with the exit code.
+    pub async fn serve(
+        mut self,
+        stop: impl Future<Output = ()>,
+        ready: impl FnOnce(&Addresses, watch::Receiver<Arc<Status>>),
+    ) -> Result<(), Failure> {
+        let parts = Arc::clone(&self.parts);
+        let (stopping_tell, stopping) = watch::channel(false);
+        let (end_tell, ended) = watch::channel(false);
+        let connections = Connections::default();
+
+        let listeners = listen(&parts.config).await?;
+        let http = bind(parts.config.http).await?;
+        let addresses = Addresses {
+            mqtt: listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect(),
+            http: http.local_addr().or_exit(Exit::Io)?,
+        };
+
+        let (status_tell, status) = watch::channel(Arc::new(Status::default()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(status_task::run(Arc::clone(&parts), connections.clone(), status_tell, ended.clone()));
+        let (commands_tell, commands) = mpsc::channel(limits::ADMIN_COMMANDS);
+        tasks.spawn(admin_task::run(Arc::clone(&parts), commands, ended.clone()));
+        let admin_parts = admin::AdminParts {
+            status: status.clone(),
+            metrics: Arc::clone(&parts.metrics),
+            commands: commands_tell,
+            allowed_hosts: Vec::new(),
+        };
+        let mut admin_end = ended.clone();
+        tasks.spawn(async move {
+            let ended = async move { drop(admin_end.wait_for(|ended| *ended).await) };
+            if let Err(error) = admin::serve(http, admin_parts, ended).await {
+                tracing::error!(%error, "the admin server ended");
+            }
+        });
+
+        let shared = Arc::new(Shared {
+            ingress: Ingress {
+                policies: Arc::clone(&parts.policies),
+                inbox: Arc::clone(&parts.inbox),
+                budget: Arc::new(tokio::sync::Semaphore::new(limits::IN_FLIGHT_BYTES)),
+                clock: Arc::clone(&parts.policy_clock),
+            },
+            sessions: std::mem::take(&mut self.sessions),
+            metrics: Arc::clone(&parts.metrics),
+            limits: Arc::new(limits::mqtt()),
+            stopping: stopping.clone(),
+        });
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            let (shared, connections) = (Arc::clone(&shared), connections.clone());
+            accepting.spawn(listener::run(listener, shared, connections, stopping.clone()));
+        }
+        ready(&addresses, status);
+
+        let failure = tokio::select! {
+            () = stop => None,
+            failure = self.failed.recv() => failure,
+        };
+        // No new connection, no more reading; what was handed over is answered.
+        stopping_tell.send_replace(true);
+        let finish = async { while accepting.join_next().await.is_some() {} };
+        if tokio::time::timeout(limits::DRAIN, finish).await.is_err() {
+            tracing::warn!(
+                "some connections did not finish; what they were not told stays their publishers'"
+            );
+            accepting.shutdown().await;
+        }
+        drop(shared);
+        let threads = self.threads;
+        let (inbox, watermark) = (Arc::clone(&parts.inbox), Arc::clone(&parts.watermark));
+        let joined = tokio::task::spawn_blocking(move || threads.join(&inbox, &watermark));
+        joined.await.or_exit(Exit::Io)?;
+        end_tell.send_replace(true);
+        while tasks.join_next().await.is_some() {}
+        let failure = failure.or_else(|| self.failed.try_recv().ok());
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+impl Threads {
+    /// Ends relays, keeper and committer, in this order: each hands its last to the next.
+    fn join(mut self, inbox: &Inbox, watermark: &Watermark) {
+        let ended = |thread: JoinHandle<()>, name: &str| {
+            if thread.join().is_err() {
+                tracing::error!(thread = name, "a thread panicked; the next start recovers");
+            }
+        };
+        self.relays_stop.store(true, Ordering::Release);
+        watermark.nudge();
+        for relay in self.relays {
+            ended(relay, "relay");
+        }
+        self.keeper_stop.store(true, Ordering::Release);
+        // The last handle: the keeper sees that nobody can ask any more.
+        self.requests.take();
+        ended(self.keeper, "keeper");
+        inbox.control(Control::Stop);
+        ended(self.committer, "committer");
+    }
+}
+
+/// Every configured MQTT listener, bound.
+async fn listen(config: &Config) -> Result<Vec<listener::Listener>, Failure> {
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let identify = Identify::prepare(&listener.identify_by).or_exit(Exit::Config)?;
+        let tls = listener.tls.as_ref().map(tls::server).transpose().or_exit(Exit::Config)?;
+        listeners.push(listener::Listener { socket: bind(listener.bind).await?, identify, tls });
+    }
+    Ok(listeners)
+}
+
+async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = "another process may hold the port, or the address is not this machine's";
+        Failure::new(
+            Exit::Io,
+            anyhow::Error::from(error).context(format!("cannot listen on {address}: {hint}")),
+        )
+    })
+}
+
+/// Monotonic time since `origin`, for durations.
+fn elapsed(origin: Instant) -> impl Fn() -> Duration {
+    move || Instant::now().saturating_duration_since(origin)
+}

@@ -1,0 +1,409 @@
+//! One client's connection: moves bytes between its socket and its MQTT
+//! session, hands messages to the pipeline, and answers them when they are on
+//! disk. The rules of MQTT are `octroi-mqtt`'s; what happens to a message is
+//! the pipeline's.
+//!
+//! INVARIANT: answers leave in the order the publishes came, each after the
+//! sync of its chunk: one queue, and nothing goes round it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use octroi_mqtt::{
+    Ack, CloseReason, Connect, ConnectRefusal, DisconnectReason, Event, Grant, Limits, Session,
+};
+use octroi_mqtt::{Progress, Version, Will};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::identity::Identify;
+use crate::intake::{Arrived, Intake, Sender};
+use crate::limits;
+use crate::metrics::Metrics;
+use crate::pipeline::{Ingress, Pending};
+use crate::sessions::{End, Place, Sessions};
+
+/// What every session shares.
+pub struct Shared {
+    /// The way in.
+    pub ingress: Ingress,
+    /// Who is connected.
+    pub sessions: Sessions,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Bounds of MQTT.
+    pub limits: Arc<Limits>,
+    /// Turns true when the hub stops.
+    pub stopping: watch::Receiver<bool>,
+}
+
+/// Who is at the other end.
+struct Peer {
+    sender: Sender,
+    place: Place,
+    ended: oneshot::Receiver<End>,
+    version: Version,
+    /// Seconds that the session outlives its connection.
+    expiry: u32,
+}
+
+/// One connection.
+struct Conversation<'s> {
+    shared: &'s Shared,
+    identify: &'s Identify,
+    certificate: Vec<String>,
+    mqtt: Session,
+    intake: Intake,
+    pending: VecDeque<Pending>,
+    peer: Option<Peer>,
+    will: Option<Box<Will>>,
+    taken_over: bool,
+    /// Refusals in the current minute.
+    refusals: (Instant, u32),
+}
+
+/// Serves one connection to its end. `certificate`: what TLS proved.
+pub async fn serve<S>(shared: Arc<Shared>, identify: Identify, certificate: Vec<String>, mut socket: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let now = Instant::now();
+    let mut conversation = Conversation {
+        mqtt: Session::new(Arc::clone(&shared.limits), now.into_std()),
+        shared: &shared,
+        identify: &identify,
+        certificate,
+        intake: Intake::default(),
+        pending: VecDeque::new(),
+        peer: None,
+        will: None,
+        taken_over: false,
+        refusals: (now, 0),
+    };
+    conversation.run(&mut socket).await;
+    // The peer may be gone already.
+    socket.shutdown().await.ok();
+    conversation.end().await;
+}
+
+/// What woke the conversation.
+enum Woken {
+    Read(std::io::Result<usize>),
+    Answered(bool),
+    Ended(End),
+    Stopping,
+    Tick,
+}
+
+impl Conversation<'_> {
+    async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut S) {
+        let mut input = BytesMut::new();
+        let mut events = Vec::new();
+        let mut want = limits::FIRST_READ_BYTES;
+        let mut stopping = self.shared.stopping.clone();
+        let mut tick = std::pin::pin!(sleep_until(Instant::now() + self.shared.limits.connect_timeout));
+        loop {
+            let now = Instant::now();
+            let progress = self.receive(&mut input, &mut events, now).await;
+            if !self.mqtt.output().is_empty() && self.write(socket).await.is_err() {
+                return self.lost(&mut events);
+            }
+            if self.mqtt.closed().is_some() {
+                return;
+            }
+            self.arm(tick.as_mut(), now);
+            let readable =
+                matches!(progress, Progress::NeedInput(_)) && self.pending.len() < limits::SESSION_CHUNKS;
+            if readable {
+                input.reserve(want);
+            } else {
+                self.mqtt.pause_keep_alive();
+            }
+            let woken = {
+                let Self { pending, peer, .. } = self;
+                let ended = peer.as_mut().map(|peer| &mut peer.ended);
+                tokio::select! {
+                    biased;
+                    told = async { (&mut front(pending).done).await }, if !pending.is_empty() => {
+                        Woken::Answered(told.is_ok())
+                    }
+                    Ok(end) = async { ended_of(ended).await } => Woken::Ended(end),
+                    read = socket.read_buf(&mut input), if readable => Woken::Read(read),
+                    _ = stopping.wait_for(|stopping| *stopping) => Woken::Stopping,
+                    () = tick.as_mut() => Woken::Tick,
+                }
+            };
+            match woken {
+                Woken::Read(Ok(0) | Err(_)) => return self.lost(&mut events),
+                Woken::Read(Ok(read)) => {
+                    want = if read >= want { want * 2 } else { want / 2 };
+                    want = want.clamp(limits::FIRST_READ_BYTES, limits::READ_BYTES);
+                }
+                Woken::Answered(true) => self.answer(&mut events),
+                // The journal's owner dropped it: the hub stops, and nothing more is acknowledged.
+                Woken::Answered(false) => {
+                    self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, None, &mut events);
+                }
+                Woken::Ended(End::TakenOver) => {
+                    self.taken_over = true;
+                    self.mqtt.disconnect(DisconnectReason::SessionTakenOver, None, &mut events);
+                }
+                Woken::Stopping => {
+                    self.finish(&mut events).await;
+                    self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, None, &mut events);
+                }
+                Woken::Tick => self.tick(&mut events),
+            }
+        }
+    }
+
+    /// Takes in what was read: events, their records, and the hand-over.
+    async fn receive(&mut self, input: &mut BytesMut, events: &mut Vec<Event>, now: Instant) -> Progress {
+        loop {
+            let progress = self.mqtt.receive(input, now.into_std(), limits::EVENTS, events);
+            let again = matches!(progress, Progress::EventsFull);
+            let mut connected = false;
+            let active = self.shared.ingress.policies.current();
+            for event in events.drain(..) {
+                match event {
+                    Event::Publish(publish) => {
+                        if let Some(peer) = &self.peer {
+                            let (message, receipt) = (&publish.message, Some(publish.receipt));
+                            let arrived = Arrived { sender: &peer.sender, message, receipt, at: now };
+                            self.shared.ingress.take(&mut self.intake, &active, &arrived);
+                            if self.intake.is_full() {
+                                self.pending.extend(
+                                    self.shared
+                                        .ingress
+                                        .hand_over(&mut self.intake, &active, &peer.sender)
+                                        .await,
+                                );
+                            }
+                        }
+                    }
+                    Event::Inadmissible(publish, why) => {
+                        if let Some(peer) = &self.peer {
+                            let (message, receipt) = (&publish.message, Some(publish.receipt));
+                            let arrived = Arrived { sender: &peer.sender, message, receipt, at: now };
+                            self.shared.ingress.refuse(&mut self.intake, &active, &arrived, why.refusal());
+                        }
+                    }
+                    Event::BridgeState(publish) => self.intake.note(publish.receipt, now),
+                    Event::Will(will) => self.will = Some(will),
+                    Event::Connect(connect) => {
+                        self.connect(*connect, now).await;
+                        connected = true;
+                        break;
+                    }
+                    Event::Closed(closed) => self.closed(closed.reason),
+                }
+            }
+            if !self.intake.is_empty()
+                && let Some(peer) = &self.peer
+                && let Some(pending) =
+                    self.shared.ingress.hand_over(&mut self.intake, &active, &peer.sender).await
+            {
+                self.pending.push_back(pending);
+            }
+            if !(again || connected) || self.pending.len() >= limits::SESSION_CHUNKS {
+                return progress;
+            }
+        }
+    }
+
+    async fn connect(&mut self, connect: Connect, now: Instant) {
+        let mut events = Vec::new();
+        let proven = self.identify.identities(&connect, &self.certificate).await;
+        let active = self.shared.ingress.policies.current();
+        let known = proven.iter().find(|identity| active.source(identity).is_some());
+        let refused = match (known, *self.shared.stopping.borrow()) {
+            (_, true) => Some(ConnectRefusal::ServerUnavailable),
+            (None, _) if proven.is_empty() => Some(ConnectRefusal::BadCredentials),
+            (None, _) => Some(ConnectRefusal::NotAuthorized),
+            (Some(_), false) => None,
+        };
+        if let Some(refusal) = refused {
+            self.mqtt.refuse(refusal, None, &mut events);
+            self.take_ends(events);
+            return;
+        }
+        let Some(identity) = known else { return };
+        let assigned = connect.client_id.is_empty().then(random_client_id);
+        let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
+        let expiry = if assigned.is_some() { 0 } else { connect.session_expiry };
+        let (place, present, ended) = self
+            .shared
+            .sessions
+            .enter(identity, client_id, connect.clean_start, expiry, &self.shared.ingress.inbox)
+            .await;
+        let grant = Grant {
+            session_present: present,
+            assigned_client_id: assigned,
+            receive_maximum: Some(limits::RECEIVE_MAXIMUM),
+            session_expiry: None,
+        };
+        let sender = Sender { identity: identity.clone() };
+        self.peer = Some(Peer { sender, place, ended, version: connect.version, expiry });
+        self.mqtt.accept(grant, now.into_std(), &mut events);
+        self.take_ends(events);
+    }
+
+    /// Events that `accept`, `refuse` and their like make are ends only.
+    fn take_ends(&mut self, events: Vec<Event>) {
+        for event in events {
+            match event {
+                Event::Closed(closed) => self.closed(closed.reason),
+                Event::Will(will) => self.will = Some(will),
+                Event::Connect(_) | Event::Publish(_) | Event::BridgeState(_) | Event::Inadmissible(..) => {}
+            }
+        }
+    }
+
+    /// The oldest chunk is on disk, and perhaps more: tell their publishers.
+    fn answer(&mut self, events: &mut Vec<Event>) {
+        let now = Instant::now();
+        let mut told = self.pending.pop_front();
+        while let Some(pending) = told {
+            let answered = pending.answers.len() as u64;
+            self.shared.metrics.acknowledged(now.saturating_duration_since(pending.since), answered);
+            for answer in pending.answers {
+                let Some(receipt) = answer.receipt else { continue };
+                let ack = match answer.refused {
+                    None => Ack::Accepted,
+                    Some((refusal, reason)) => {
+                        self.count_refusal(reason.name(), now);
+                        Ack::Refused(refusal, Some(reason.name()))
+                    }
+                };
+                if let Err(error) = self.mqtt.acknowledge(receipt, ack, events) {
+                    tracing::error!(%error, "acknowledgements out of order");
+                    return;
+                }
+            }
+            told = self.pending.pop_front_if(|pending| pending.done.try_recv().is_ok());
+        }
+        if self.refusals.1 > limits::REFUSALS_PER_MINUTE
+            && self.peer.as_ref().is_some_and(|peer| peer.version == Version::V3)
+        {
+            self.mqtt.disconnect(DisconnectReason::Unspecified, None, events);
+        }
+    }
+
+    fn count_refusal(&mut self, reason: &'static str, now: Instant) {
+        self.shared.metrics.rejected("publish", reason);
+        if now.saturating_duration_since(self.refusals.0) > Duration::from_secs(60) {
+            self.refusals = (now, 0);
+        }
+        self.refusals.1 += 1;
+    }
+
+    /// The hub stops: what was handed over is still answered.
+    async fn finish(&mut self, events: &mut Vec<Event>) {
+        let deadline = Instant::now() + limits::ACK_GRACE;
+        while let Some(pending) = self.pending.front_mut() {
+            match tokio::time::timeout_at(deadline, &mut pending.done).await {
+                Ok(Ok(_)) => self.answer(events),
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Time passed: keep-alive, and publishers that wait too long for a full disk.
+    fn tick(&mut self, events: &mut Vec<Event>) {
+        let now = Instant::now();
+        self.mqtt.handle_timeout(now.into_std(), events);
+        let waits_since = self.pending.front().map(|pending| pending.since);
+        if waits_since.is_some_and(|since| now >= since + limits::ACK_GRACE) {
+            // A PUBACK with an error would tell the client to forget its message: none is sent.
+            let why = Some("the hub's disk is full; keep your messages and send them again");
+            self.mqtt.disconnect(DisconnectReason::QuotaExceeded, why, events);
+            self.pending.clear();
+        }
+    }
+
+    fn arm(&self, tick: std::pin::Pin<&mut Sleep>, now: Instant) {
+        let session = self.mqtt.deadline().map(Instant::from_std);
+        let answers = self.pending.front().map(|pending| pending.since + limits::ACK_GRACE);
+        let due = session.into_iter().chain(answers).min();
+        // Moving a timer costs more than a spare tick: it is moved only when it would fire too late.
+        match due {
+            Some(due) if due < tick.deadline() || tick.is_elapsed() => tick.reset(due.max(now)),
+            None if tick.is_elapsed() => tick.reset(now + Duration::from_secs(60)),
+            _ => {}
+        }
+    }
+
+    async fn write<S: AsyncWrite + Unpin>(&mut self, socket: &mut S) -> std::io::Result<()> {
+        let written = tokio::time::timeout(limits::WRITE_TIMEOUT, async {
+            socket.write_all_buf(self.mqtt.output()).await?;
+            socket.flush().await
+        });
+        written.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+    }
+
+    fn lost(&mut self, events: &mut Vec<Event>) {
+        self.mqtt.connection_lost(events);
+        let ends = std::mem::take(events);
+        self.take_ends(ends);
+    }
+
+    fn closed(&mut self, reason: CloseReason) {
+        if !matches!(reason, CloseReason::ClientDisconnect) {
+            self.shared.metrics.rejected("connection", reason.name());
+            let identity = self.peer.as_ref().map_or("-", |peer| peer.sender.identity.as_str());
+            tracing::debug!(identity, reason = reason.name(), "a connection ended");
+        }
+    }
+
+    /// The will, if there is one, and the place in the table.
+    async fn end(mut self) {
+        let Some(mut peer) = self.peer.take() else { return };
+        if let Some(will) = self.will.take() {
+            let delay = Duration::from_secs(will.delay.min(peer.expiry).into());
+            // The client that comes back in time takes the will back (MQTT 5 section 3.1.3.2.2).
+            let back = !delay.is_zero()
+                && (self.taken_over
+                    || matches!(tokio::time::timeout(delay, &mut peer.ended).await, Ok(Ok(_))));
+            if !back {
+                self.publish_will(&peer.sender, &will).await;
+            }
+        }
+        self.shared.sessions.leave(&peer.place);
+    }
+
+    async fn publish_will(&mut self, sender: &Sender, will: &Will) {
+        if will.message.is_bridge_state() {
+            return;
+        }
+        let ingress = &self.shared.ingress;
+        let active = ingress.policies.current();
+        let arrived = Arrived { sender, message: &will.message, receipt: None, at: Instant::now() };
+        ingress.take(&mut self.intake, &active, &arrived);
+        if let Some(pending) = ingress.hand_over(&mut self.intake, &active, sender).await {
+            // Nobody is there to be told.
+            pending.done.await.ok();
+        }
+    }
+}
+
+fn front(pending: &mut VecDeque<Pending>) -> &mut Pending {
+    #[expect(clippy::expect_used, reason = "the branch that calls this is disabled while the queue is empty")]
+    pending.front_mut().expect("a pending chunk")
+}
+
+async fn ended_of(ended: Option<&mut oneshot::Receiver<End>>) -> Result<End, oneshot::error::RecvError> {
+    match ended {
+        Some(ended) => ended.await,
+        None => std::future::pending().await,
+    }
+}
+
+fn random_client_id() -> String {
+    let mut bytes = [0; 12];
+    // Without randomness two clients could be given one id: the second would only take the first over.
+    getrandom::fill(&mut bytes).ok();
+    bytes.iter().fold("octroi-".to_owned(), |id, byte| id + &format!("{byte:02x}"))
+}
