@@ -1,0 +1,228 @@
+//! The hub under measurement: the example region's policy, four archives, a
+//! fresh data directory. It decides, journals and syncs each message before
+//! its PUBACK, and delivers it to two of the targets.
+//!
+//! The last delivery is read off the archive: a directory's time is that of
+//! the last rename in it, which follows the file's sync. `/metrics` is up to
+//! two seconds old, so it only says *that* everything was delivered.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use crate::Outcome;
+use crate::http;
+use crate::load::{self, Load, Seen};
+use crate::process::Process;
+use crate::report::Run;
+
+/// The policy's targets; an outlet for each, or the hub does not start.
+const TARGETS: [&str; 4] = ["dc-rennes", "dc-morbihan", "dc-bretagne", "cloud-confiance"];
+/// Where a counting camera's message goes: `dc-rennes`, and transformed to `cloud-confiance`.
+const DELIVERIES: u64 = 2;
+const READY: Duration = Duration::from_secs(30);
+const DELIVERED: Duration = Duration::from_secs(300);
+const STOPPED: Duration = Duration::from_secs(60);
+const SAMPLE: Duration = Duration::from_millis(250);
+
+/// What waited for the targets, as `/metrics` had it.
+#[derive(Clone, Debug)]
+pub struct Backlog {
+    /// When the last PUBACK had come.
+    pub at_last_ack: u64,
+    /// The most that was seen.
+    pub most: u64,
+    /// In the end, `target=count` of each.
+    pub delivered: String,
+}
+
+/// A hub that runs, and its directory, which goes with it.
+#[derive(Debug)]
+pub struct Hub {
+    octroi: PathBuf,
+    directory: PathBuf,
+    process: Process,
+    /// Where it listens for MQTT.
+    pub mqtt: SocketAddr,
+    http: SocketAddr,
+}
+
+impl Hub {
+    /// Starts one in `directory`, which must not exist, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It is not ready in time; the directory then stays, with its log.
+    pub fn start(octroi: &Path, policy: &Path, directory: PathBuf) -> Outcome<Self> {
+        let (mqtt, http) = (free_address()?, free_address()?);
+        fs::create_dir(&directory)
+            .map_err(|error| format!("cannot make `{}`: {error}", directory.display()))?;
+        for target in TARGETS {
+            fs::create_dir_all(directory.join("archive").join(target))?;
+        }
+        fs::create_dir(directory.join("keys"))?;
+        fs::write(directory.join("keys/pseudo-mobilite"), [0x5A; 32])?;
+        let config = directory.join("octroi.toml");
+        fs::write(&config, configuration(&policy.canonicalize()?, mqtt, http))?;
+        let mut command = Command::new(octroi);
+        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
+        let mut process = Process::start("the hub", &mut command, &directory.join("hub.log"))?;
+        process.wait_until("`/health/ready`", READY, || {
+            matches!(http::get(http, "/health/ready"), Ok((200, _)))
+        })?;
+        Ok(Self { octroi: octroi.to_path_buf(), directory, process, mqtt, http })
+    }
+
+    /// Puts `load` on it, once; waits for the last PUBACK only.
+    ///
+    /// # Errors
+    /// The generator's.
+    pub fn put(&self, load: &Load) -> Outcome<Seen> {
+        load::put(&self.octroi, load, self.mqtt, &self.process, &self.directory.join("bench.log"))
+    }
+
+    fn metrics(&self) -> Outcome<String> {
+        match http::get(self.http, "/metrics")? {
+            (200, text) => Ok(text),
+            (status, text) => Err(format!("`/metrics` answers {status}: {text}").into()),
+        }
+    }
+
+    fn pending(&self) -> Outcome<u64> {
+        Ok(http::sum(&self.metrics()?, "octroi_outlet_pending"))
+    }
+
+    /// The most that was pending, sampled until `done`.
+    fn watch(&self, done: &AtomicBool) -> u64 {
+        let mut most = 0;
+        while !done.load(Ordering::Acquire) {
+            // A scrape that fails under load is a sample less.
+            most = most.max(self.pending().unwrap_or(0));
+            thread::sleep(SAMPLE);
+        }
+        most
+    }
+
+    /// Waits until every one of `messages` was delivered to both targets: when the last was, and the counts.
+    fn delivered(&mut self, messages: u64) -> Outcome<(SystemTime, String)> {
+        let (address, mut text) = (self.http, String::new());
+        let waited = self.process.wait_until("end of the deliveries", DELIVERED, || {
+            thread::sleep(SAMPLE);
+            text = http::get(address, "/metrics").map(|(_, text)| text).unwrap_or_default();
+            http::sum(&text, "octroi_delivered_total") >= messages * DELIVERIES
+        });
+        let mut counts = std::collections::BTreeMap::new();
+        for (labels, value) in
+            http::samples(&text, "octroi_delivered_total").filter(|(_, value)| *value > 0.0)
+        {
+            *counts.entry(http::label(labels, "target").unwrap_or("?")).or_default() += value;
+        }
+        let counts: Vec<String> =
+            counts.iter().map(|(target, count): (_, &f64)| format!("{target}={count}")).collect();
+        let counts = counts.join(" ");
+        waited
+            .map_err(|error| format!("{error}\ndelivered: {counts}; expected {DELIVERIES} × {messages}"))?;
+        let both = ["dc-rennes", "cloud-confiance"].map(|target| format!("{target}={messages}"));
+        if !both.iter().all(|expected| counts.split(' ').any(|count| count == expected)) {
+            return Err(format!("unequal work: delivered {counts}, expected {}", both.join(" ")).into());
+        }
+        Ok((newest(&self.directory.join("archive"))?, counts))
+    }
+
+    /// Ends it, and removes its directory.
+    ///
+    /// # Errors
+    /// It does not end well; the directory then stays.
+    pub fn stop(self) -> Outcome<()> {
+        self.process.stop(STOPPED)?;
+        Ok(fs::remove_dir_all(&self.directory)?)
+    }
+}
+
+/// One run of a fresh hub: W1a and W1b.
+///
+/// # Errors
+/// It does not do the work, whole.
+pub fn run(octroi: &Path, policy: &Path, directory: PathBuf, load: &Load) -> Outcome<Run> {
+    let mut hub = Hub::start(octroi, policy, directory)?;
+    let cpu = hub.process.cpu()?;
+    let done = AtomicBool::new(false);
+    let (seen, at_last_ack, most) = thread::scope(|scope| {
+        let watch = scope.spawn(|| hub.watch(&done));
+        let seen = hub.put(load);
+        let at_last_ack = hub.pending();
+        done.store(true, Ordering::Release);
+        (seen, at_last_ack, watch.join().unwrap_or(0))
+    });
+    let (seen, at_last_ack) = (seen?, at_last_ack?);
+    let (last, delivered) = hub.delivered(load.messages)?;
+    let behind = last.duration_since(seen.acknowledged).unwrap_or_default();
+    let run = Run {
+        name: "hub",
+        messages: load.messages,
+        acked_seconds: seen.seconds,
+        delivered_seconds: seen.seconds + behind.as_secs_f64(),
+        server_cpu: (seen.server_cpu - cpu, hub.process.cpu()? - cpu),
+        generator_cpu: seen.generator_cpu,
+        ack_us: seen.ack_us,
+        peak_mib: hub.process.peak_mib()?,
+        backlog: Some(Backlog { at_last_ack, most: most.max(at_last_ack), delivered }),
+    };
+    hub.stop()?;
+    Ok(run)
+}
+
+fn configuration(policy: &Path, mqtt: SocketAddr, http: SocketAddr) -> String {
+    let policy = policy.display();
+    let mut text = format!(
+        r#"[hub]
+id = "hub-1"
+data_dir = "data"
+policy = '{policy}'
+keys_dir = "keys"
+
+[[listener]]
+bind = "{mqtt}"
+identify_by = "username-only"
+
+[journal]
+limit = "10 GiB"
+
+[http]
+bind = "{http}"
+
+[log]
+level = "warn"
+"#
+    );
+    for target in TARGETS {
+        text += &format!("\n[outlet.{target}]\nkind = \"archive\"\ndirectory = \"archive/{target}\"\n");
+    }
+    text
+}
+
+/// A port that was free a moment ago.
+///
+/// # Errors
+/// There is none.
+pub fn free_address() -> Outcome<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+/// The newest modification time of a directory and all that is in it.
+fn newest(directory: &Path) -> Outcome<SystemTime> {
+    let mut last = fs::metadata(directory)?.modified()?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let at = if entry.file_type()?.is_dir() {
+            newest(&entry.path())?
+        } else {
+            entry.metadata()?.modified()?
+        };
+        last = last.max(at);
+    }
+    Ok(last)
+}

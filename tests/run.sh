@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# The whole test suite, on a clean clone and a Debian or Ubuntu with nothing but
+# a Rust toolchain: names what is missing, installs what it may, says what it
+# did; then format, lints, unit tests, the release binary, the integration suite
+# against it (real Apache Kafka and mosquitto's clients included), and every
+# policy in policies/. What cannot be had here is listed as not run.
+#
+#   OCTROI_LONG=1        the long forms (an outage of 60 s, 100 kills)
+#   OCTROI_TEST_CACHE=D  where Kafka's jars are kept (default target/test-cache)
+#
+# Ends non-zero if anything failed. Network: package registries only.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=tests/packages.sh
+. tests/packages.sh
+
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto} RUST_BACKTRACE=${RUST_BACKTRACE:-0}
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+export OCTROI_NOT_RUN=$logs/not-run
+: >"$OCTROI_NOT_RUN"
+passed=0 failed=0 ignored=0
+times=()
+
+# stage NAME COMMAND…: runs it, keeps its time, and counts what cargo's test
+# harness reported; a stage that fails without a failed test is one failure.
+stage() {
+    local name=$1 start=$SECONDS code=0 log=$logs/log p f i
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" 2>&1 | tee "$log"
+    code=${PIPESTATUS[0]}
+    read -r p f i < <(awk '/^test result: /{ for (n = 2; n <= NF; n++) {
+        if ($n ~ /^passed/) p += $(n-1); if ($n ~ /^failed/) f += $(n-1); if ($n ~ /^ignored/) i += $(n-1) } }
+        END { print p+0, f+0, i+0 }' "$log")
+    passed=$((passed + p)) ignored=$((ignored + i))
+    if [ "$code" -ne 0 ] && [ "$f" -eq 0 ]; then f=1; fi
+    failed=$((failed + f))
+    times+=("$(printf '%5d s  %s%s' $((SECONDS - start)) "$name" "$([ "$code" -eq 0 ] || echo '  FAILED')")")
+    return "$code"
+}
+
+# needs COMMAND PACKAGE: the package joins the list unless the command is there.
+wanted=()
+needs() {
+    PATH=$PATH:/usr/sbin:/usr/local/sbin command -v "$1" >/dev/null || wanted+=("$2")
+}
+
+prepare() {
+    install_packages "${BUILD_PACKAGES[@]}" || say "the build may fail for it"
+    needs mosquitto mosquitto
+    needs mosquitto_pub mosquitto-clients
+    needs kcat kcat
+    needs promtool prometheus
+    needs java default-jre-headless
+    needs mvn maven
+    needs systemd-analyze systemd
+    needs setpriv util-linux
+    [ ${#wanted[@]} -eq 0 ] || install_packages "${wanted[@]}" || say "tests that need what is missing are listed below"
+    say "$(rustc --version); $(nproc) processors; $(uname -sr)"
+}
+
+# Its lines are those of cargo's harness, so that `stage` counts them alike.
+policies() {
+    local code=0 path verb
+    for path in policies/*/; do
+        for verb in check test; do
+            if "$OCTROI_BIN" policy "$verb" "${path%/}" >"$logs/policy" 2>&1; then
+                echo "test result: ok. 1 passed; 0 failed (octroi policy $verb ${path%/})"
+            else
+                cat "$logs/policy"
+                echo "test result: FAILED. 0 passed; 1 failed (octroi policy $verb ${path%/})"
+                code=1
+            fi
+        done
+    done
+    return "$code"
+}
+
+need_cargo
+stage "what this machine has" prepare
+stage "format" cargo fmt --all --check
+stage "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
+stage "unit tests" cargo test --workspace --exclude octroi-tests --locked --no-fail-fast
+if stage "release binary" cargo build --release --locked -p octroi; then
+    target=$(cargo metadata --format-version 1 --no-deps --locked |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+    export OCTROI_BIN=$target/release/octroi
+    stage "integration" cargo test -p octroi-tests --locked --no-fail-fast
+    stage "policies" policies
+else
+    echo "every integration test: the binary was not built" >>"$OCTROI_NOT_RUN"
+fi
+if [ -d fuzz ]; then
+    echo "fuzz targets: they need a nightly toolchain and run apart (cargo +nightly fuzz run …)" >>"$OCTROI_NOT_RUN"
+fi
+
+printf '\n== times\n'
+printf '%s\n' "${times[@]}"
+printf '\n== not run\n'
+if [ -s "$OCTROI_NOT_RUN" ]; then sort -u "$OCTROI_NOT_RUN"; else echo "nothing: everything was run"; fi
+[ -n "${OCTROI_LONG:-}" ] || echo "(short forms: the outage lasts 10 s and not 60, there are 10 kills and not 100; OCTROI_LONG=1 runs the long ones)"
+
+# A test that could not run returned early, and cargo counted it as passed.
+early=$(sort -u "$OCTROI_NOT_RUN" | grep -vc -e '^every integration test' -e '^fuzz targets')
+skipped=$(sort -u "$OCTROI_NOT_RUN" | wc -l)
+printf '\n%d passed, %d failed, %d skipped\n' $((passed - early)) "$failed" $((skipped + ignored))
+[ "$failed" -eq 0 ]

@@ -1,0 +1,180 @@
+//! The few MQTT packets a publisher needs, 3.1.1 and 5, over a blocking
+//! socket. Written apart from the hub's codecs on purpose: a fault shared by
+//! both sides would hide itself.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// The protocol level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V311,
+    V5,
+}
+
+/// What the hub sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A PUBACK; the reason code is 0 in 3.1.1.
+    Ack { packet: u16, reason: u8 },
+    /// A DISCONNECT (MQTT 5), with its reason code.
+    Disconnect(u8),
+}
+
+/// A connected client.
+pub struct Wire {
+    stream: TcpStream,
+    version: Version,
+    buffer: Vec<u8>,
+}
+
+impl Wire {
+    /// Connects; `Err` with `PermissionDenied` if the CONNACK refuses (its code in the message).
+    pub fn connect(hub: SocketAddr, version: Version, client: &str, user: &str) -> io::Result<Self> {
+        let mut stream = TcpStream::connect_timeout(&hub, Duration::from_secs(5))?;
+        stream.set_nodelay(true)?;
+        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(&connect(version, client, user))?;
+        let mut wire = Self { stream, version, buffer: Vec::new() };
+        let (first, body) = wire.packet()?.ok_or_else(|| io::Error::from(ErrorKind::TimedOut))?;
+        match (first, body.get(1)) {
+            (0x20, Some(0)) => Ok(wire),
+            (0x20, Some(code)) => {
+                Err(io::Error::new(ErrorKind::PermissionDenied, format!("CONNACK {code:#04x}")))
+            }
+            _ => Err(io::Error::new(ErrorKind::InvalidData, format!("{first:#04x} in place of a CONNACK"))),
+        }
+    }
+
+    /// Sends QoS 1 publishes, already encoded by [`publish`].
+    pub fn send(&mut self, packets: &[u8]) -> io::Result<()> {
+        self.stream.write_all(packets)
+    }
+
+    /// The next answer; `None`: nothing came within `wait`.
+    pub fn answer(&mut self, wait: Duration) -> io::Result<Option<Answer>> {
+        self.stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
+        let Some((first, body)) = self.packet()? else { return Ok(None) };
+        let byte = |at: usize| body.get(at).copied().unwrap_or(0);
+        match first {
+            0x40 => Ok(Some(Answer::Ack { packet: u16::from_be_bytes([byte(0), byte(1)]), reason: byte(2) })),
+            0xE0 => Ok(Some(Answer::Disconnect(byte(0)))),
+            other => Err(io::Error::new(ErrorKind::InvalidData, format!("unexpected packet {other:#04x}"))),
+        }
+    }
+
+    /// An orderly end.
+    pub fn disconnect(mut self) -> io::Result<()> {
+        self.stream.write_all(&[0xE0, 0x00])
+    }
+
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// A whole packet: first byte and what follows the length.
+    fn packet(&mut self) -> io::Result<Option<(u8, Vec<u8>)>> {
+        loop {
+            if let Some((header, length)) = fixed_header(&self.buffer)
+                && self.buffer.len() >= header + length
+            {
+                let packet: Vec<u8> = self.buffer.drain(..header + length).collect();
+                return Ok(Some((packet[0], packet[header..].to_vec())));
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(read) => self.buffer.extend_from_slice(&chunk[..read]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A QoS 1 PUBLISH.
+pub fn publish(version: Version, packet: u16, again: bool, topic: &str, payload: &[u8], into: &mut Vec<u8>) {
+    let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+    let length = 2 + topic.len() + 2 + properties.len() + payload.len();
+    into.push(if again { 0x3A } else { 0x32 });
+    remaining_length(length, into);
+    string(topic, into);
+    into.extend(packet.to_be_bytes());
+    into.extend(properties);
+    into.extend(payload);
+}
+
+/// CONNECT with a session that outlives the connection, and no password (`username-only`).
+fn connect(version: Version, client: &str, user: &str) -> Vec<u8> {
+    let mut body = Vec::new();
+    string("MQTT", &mut body);
+    body.push(if version == Version::V5 { 5 } else { 4 });
+    body.push(0x80); // user name; no clean start
+    body.extend(60_u16.to_be_bytes());
+    if version == Version::V5 {
+        body.extend([5, 0x11, 0, 0, 0x0E, 0x10]); // session expiry: one hour
+    }
+    string(client, &mut body);
+    string(user, &mut body);
+    let mut packet = vec![0x10];
+    remaining_length(body.len(), &mut packet);
+    packet.extend(body);
+    packet
+}
+
+fn string(text: &str, into: &mut Vec<u8>) {
+    let length = u16::try_from(text.len()).expect("test topics are short");
+    into.extend(length.to_be_bytes());
+    into.extend(text.as_bytes());
+}
+
+fn remaining_length(mut length: usize, into: &mut Vec<u8>) {
+    loop {
+        let low = u8::try_from(length % 128).expect("below 128");
+        length /= 128;
+        into.push(if length > 0 { low | 0x80 } else { low });
+        if length == 0 {
+            return;
+        }
+    }
+}
+
+/// Length of the fixed header, and the remaining length.
+fn fixed_header(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut length = 0;
+    for (at, byte) in bytes.iter().skip(1).take(4).enumerate() {
+        length |= usize::from(byte & 0x7F) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Some((at + 2, length));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_written_and_read_alike() {
+        for length in [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152] {
+            let mut bytes = vec![0x30];
+            remaining_length(length, &mut bytes);
+            assert_eq!(fixed_header(&bytes), Some((bytes.len(), length)));
+        }
+    }
+
+    #[test]
+    fn a_publish_is_what_the_standard_draws() {
+        let mut bytes = Vec::new();
+        publish(Version::V311, 10, false, "a/b", b"xy", &mut bytes);
+        assert_eq!(bytes, b"\x32\x09\x00\x03a/b\x00\x0axy");
+        bytes.clear();
+        publish(Version::V5, 10, true, "a/b", b"xy", &mut bytes);
+        assert_eq!(bytes, b"\x3a\x0a\x00\x03a/b\x00\x0a\x00xy");
+    }
+}

@@ -1,0 +1,69 @@
+//! What a test needs and a machine may lack. A need that is not met is never
+//! passed over in silence: with `OCTROI_NOT_RUN=FILE` (as `tests/run.sh` sets
+//! it) the test is listed there with the reason and returns; without it, the
+//! test fails and says what to install.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::kafka::Kafka;
+
+/// One line of the list of tests that were not run.
+#[track_caller]
+fn not_run(reason: &str) {
+    let current = std::thread::current();
+    let test = match current.name() {
+        Some(name) if name != "main" => name.to_owned(),
+        _ => std::panic::Location::caller().to_string(),
+    };
+    let Some(list) = std::env::var_os("OCTROI_NOT_RUN") else {
+        panic!("{reason} (or set OCTROI_NOT_RUN=FILE to have this test listed there as not run)");
+    };
+    let mut file = File::options().create(true).append(true).open(list).expect("OCTROI_NOT_RUN is writable");
+    writeln!(file, "{test}: {reason}").expect("OCTROI_NOT_RUN is writable");
+}
+
+/// The program's path; `None` means that the test must return, and was listed.
+#[track_caller]
+#[must_use]
+pub fn tool(name: &str, debian_package: &str) -> Option<PathBuf> {
+    let found = find(name);
+    if found.is_none() {
+        not_run(&format!("`{name}` is not installed: `apt-get install {debian_package}`"));
+    }
+    found
+}
+
+/// A running Apache Kafka and kcat to read it; `None` means that the test must return, and was listed.
+#[track_caller]
+#[must_use]
+pub fn kafka() -> Option<Kafka> {
+    tool("kcat", "kcat")?;
+    match Kafka::obtain() {
+        Ok(distribution) => Some(Kafka::start(&distribution)),
+        Err(reason) => {
+            not_run(&format!("no Apache Kafka: {reason}"));
+            None
+        }
+    }
+}
+
+/// Whether the long forms were asked for (`OCTROI_LONG=1`).
+pub fn long() -> bool {
+    std::env::var_os("OCTROI_LONG").is_some_and(|value| value == "1")
+}
+
+/// Held by every test that loads the machine: two cores, and timeouts that must mean something.
+pub fn exclusive() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks in PATH and where Debian keeps daemons.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let daemons = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(daemons).map(|directory| directory.join(name)).find(|p| p.is_file())
+}

@@ -1,0 +1,18 @@
+//! One test binary for all that crosses crates. Tests that load the machine
+//! hold `needs::exclusive()`; what a machine lacks is listed, never skipped in
+//! silence (see `octroi_tests::needs`).
+
+mod cli;
+mod clients;
+mod deploy;
+mod evasion;
+mod instrument;
+mod kafka;
+mod kill;
+mod metrics;
+mod outage;
+mod pages;
+mod policy;
+mod routes;
+mod stop;
+mod tidy;
