@@ -75,9 +75,10 @@ pub struct Flow {
     pub source: String,
     /// Name of the producing authority.
     pub producer: String,
-    /// Level name.
+    /// Level name: of a copy, what its transform makes of it.
     pub level: String,
-    /// Target id; `quarantine`, `hold` or `refused` for what goes nowhere.
+    /// Target id; `quarantine`, `hold`, `refused` or (a copy whose transform cannot be run yet) `withheld`
+    /// for what goes nowhere.
     pub target: String,
     /// Copy id; empty: the primary space.
     pub copy: String,
@@ -125,7 +126,9 @@ pub struct TargetStatus {
     pub oldest_seconds: f64,
     /// Delivered since the start of the journal.
     pub delivered: u64,
-    /// Withheld at the second gate, kept in the hold log.
+    /// Withheld at the second gate since the start of the journal.
+    pub withheld: u64,
+    /// Of these, and of what was held on arrival: messages in the hold log.
     pub held: u64,
     /// Records delivered per second, over the last 10 s.
     pub per_second: f64,

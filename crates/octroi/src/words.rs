@@ -185,6 +185,8 @@ pub fn destination(lang: Lang, target: &str) -> &str {
         ("hold", Lang::Fr) => "retenue",
         ("refused", Lang::Fr) => "refus",
         ("hold", Lang::En) => "hold",
+        ("withheld", Lang::Fr) => "non sorti",
+        ("withheld", Lang::En) => "withheld",
         (target, Lang::Fr | Lang::En) => target,
     }
 }

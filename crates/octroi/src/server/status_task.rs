@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octroi_policy::ast::TargetKind;
-use octroi_policy::{Level, Timestamp};
+use octroi_policy::{CopyIx, Label, Level, Timestamp};
 use tokio::sync::watch;
 
 use super::{Parts, RelaySeen};
@@ -159,17 +159,29 @@ fn flows(active: &Active, before: Option<&Sample>, rate: impl Fn(u64, u64) -> f6
         };
         let target = match destination {
             Destination::Target(target) => target_of(target),
-            Destination::Copy(_) => copy.and_then(|copy| target_of(copy.to.index())),
+            Destination::Copy(_) => copy.and_then(|copy| {
+                let runs = copy.transform.as_ref().is_none_or(|plan| plan.can_run().is_ok());
+                if runs { target_of(copy.to.index()) } else { Some("withheld".to_owned()) }
+            }),
             Destination::Quarantine => Some("quarantine".to_owned()),
             Destination::Hold => Some("hold".to_owned()),
             Destination::Refused => Some("refused".to_owned()),
         };
         let old =
             before.and_then(|old| old.flows.get(&(source, level, column(destination)))).copied().unwrap_or(0);
+        let label = Label { level, ..Label::default() };
+        let shown = match destination {
+            Destination::Copy(copy) => {
+                CopyIx::from_index(copy).map_or(level, |copy| policy.copy_label(copy, label).level)
+            }
+            Destination::Target(_) | Destination::Quarantine | Destination::Hold | Destination::Refused => {
+                level
+            }
+        };
         Flow {
             source: info.map(|source| source.id.clone()).unwrap_or_default(),
             producer: info.map(|source| source.producer_name.clone()).unwrap_or_default(),
-            level: level.name().to_owned(),
+            level: shown.name().to_owned(),
             target: target.unwrap_or_default(),
             copy: copy.map(|copy| copy.id.clone()).unwrap_or_default(),
             messages,
@@ -202,6 +214,7 @@ fn target_status(
         pending,
         oldest_seconds: oldest as f64 / 1e6,
         delivered: done.delivered,
+        withheld: done.withheld,
         held: 0,
         per_second: 0.0,
     }

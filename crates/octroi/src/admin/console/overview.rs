@@ -163,7 +163,7 @@ fn target_row(target: &TargetStatus, now: &str, lang: Lang) -> Markup {
             (cell(words::OLDEST, if target.pending == 0 { "–".to_owned() } else { words::duration(lang, target.oldest_seconds) }))
             (cell(words::RATE, words::per_second(lang, target.per_second)))
             (cell(words::DELIVERED, words::count(lang, target.delivered)))
-            (cell(words::HELD, words::count(lang, target.held)))
+            (cell(words::HELD, words::count(lang, target.withheld)))
         }
     }
 }
