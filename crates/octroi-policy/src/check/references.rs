@@ -65,6 +65,7 @@ impl<'a> Names<'a, '_> {
     }
 
     fn must_exist(&mut self, block: &'static str, name: &str, subject: &str, at: Location) {
+        let witness = format!("`{subject}` names `{name}`, and no `[[{block}]]` has that id");
         let none = BTreeSet::new();
         let defined = self.defined.get(block).unwrap_or(&none);
         if defined.contains(name) || defined.contains(ANY) {
@@ -78,7 +79,7 @@ impl<'a> Names<'a, '_> {
                 message: format!("`{name}` is no `{block}` of this policy"),
                 why: "a reference to nothing would silently match nothing",
                 fix: suggestion(name, defined.iter().copied()),
-                witness: None,
+                witness: Some(witness),
             },
         );
     }

@@ -376,13 +376,16 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 pub(super) fn code_as_number(at: Location, written: &str) -> Finding {
-    error(
+    let number = written.trim_start_matches('0');
+    let witness = format!("read as a number it is {}", if number.is_empty() { "0" } else { number });
+    let found = error(
         Code::C02,
         at,
         format!("the code `{written}` is written as a number"),
         "codes of the official registers are text: as a number, `01004` loses its zero and `2A004` is none",
         format!("write \"{written}\""),
-    )
+    );
+    Finding { witness: Some(witness), ..found }
 }
 
 pub(super) fn error(code: Code, location: Location, message: String, why: &str, fix: String) -> Finding {
