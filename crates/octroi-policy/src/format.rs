@@ -63,8 +63,9 @@ pub fn read_with<'a>(
     payload: &'a [u8],
     scratch: &mut Scratch,
 ) -> Result<Facts<'a>, ReadError> {
+    scratch.learned.begin();
     let mut facts = read_format(format, topic, payload, scratch)?;
-    if !facts.nodes.is_empty() && scratch.odd_keys() {
+    if !facts.nodes.is_empty() && scratch.odd_keys {
         facts.read_more_names();
     }
     Ok(facts)

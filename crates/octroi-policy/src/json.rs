@@ -10,9 +10,14 @@
 //! INVARIANT: total. Any bytes give facts that every conforming reader would
 //! give too, or an [`Ambiguity`]; the time is `O(n log n)` whatever they are.
 
+mod learned;
+
 use std::borrow::Cow;
 
 use crate::facts::{Ambiguity, Facts, Leaf, LeafRole, Node, Scalar};
+use crate::json::learned::Place;
+pub(crate) use crate::json::learned::{Learned, NodesId};
+pub use crate::scratch::Scratch;
 
 /// Containers within containers; a scalar alone has depth 0.
 pub const MAX_DEPTH: u8 = 32;
@@ -45,33 +50,6 @@ pub mod reason {
     pub const TRAILING: &str = "bytes after the value";
 }
 
-/// What the reader needs beside the facts; reusable from one message to the next.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    /// The keys of the objects that are open: hash above, node below.
-    keys: Vec<u64>,
-    /// Where the key of each node stands.
-    offsets: Vec<u32>,
-    /// The first node of each element, if the payload is an array.
-    elements: Vec<u32>,
-    /// Whether a key holds a separator of names or is not ASCII.
-    odd_keys: bool,
-}
-
-impl Scratch {
-    /// Whether a key of the payload just read holds `.`, `/`, `:` or a
-    /// character that is not ASCII.
-    pub(crate) fn odd_keys(&self) -> bool {
-        self.odd_keys
-    }
-
-    /// The first node of each element of the payload just read, if that is an
-    /// array (an element without keys: the node after it).
-    pub(crate) fn elements(&self) -> &[u32] {
-        &self.elements
-    }
-}
-
 /// Reads the payload into `facts.nodes` and `facts.leaves`, every leaf as data
 /// below the root of the payload. Returns whether it holds an array.
 ///
@@ -86,8 +64,10 @@ pub fn read_into<'a>(
     let text = decode(payload)?;
     scratch.keys.clear();
     scratch.offsets.clear();
+    scratch.objects.clear();
     scratch.elements.clear();
     scratch.odd_keys = false;
+    scratch.learned.begin();
     // A value with its key and punctuation seldom takes less than this.
     facts.nodes.reserve((payload.len() / 16 + 1).min(4096));
     facts.leaves.reserve((payload.len() / 12 + 4).min(4096));
@@ -97,7 +77,10 @@ pub fn read_into<'a>(
     reader.space();
     let arrays = reader.arrays;
     match reader.peek() {
-        None => Ok(arrays),
+        None => {
+            reader.learn();
+            Ok(arrays)
+        }
         Some(_) => Err(reader.fault(reason::TRAILING)),
     }
 }
@@ -234,21 +217,13 @@ impl<'a> Reader<'a, '_> {
 
     /// From the first key of an object that has one.
     fn object(&mut self, parent: Option<u32>, depth: u8) -> Result<(), Ambiguity> {
-        let first = self.scratch.keys.len();
+        let (first, first_node) = (self.scratch.keys.len(), self.facts.nodes.len());
         loop {
             if self.peek() != Some(b'"') {
                 return Err(self.unexpected());
             }
             self.at += 1;
-            let offset = u32::try_from(self.at).unwrap_or(u32::MAX);
-            let key = self.string()?;
-            // At most MAX_VALUES keys: `value` refuses the one after.
-            let node = u32::try_from(self.facts.nodes.len()).unwrap_or(u32::MAX);
-            let (hash, odd) = hash(key.as_bytes());
-            self.scratch.odd_keys |= odd;
-            self.scratch.keys.push(hash << 32 | u64::from(node));
-            self.scratch.offsets.push(offset);
-            self.facts.nodes.push(Node { key, parent });
+            let node = self.key(Place { parent, first: node_of(first_node) })?;
             self.space();
             if self.peek() != Some(b':') {
                 return Err(self.unexpected());
@@ -267,9 +242,51 @@ impl<'a> Reader<'a, '_> {
             }
             self.space();
         }
-        self.distinct(first)?;
+        if !self.scratch.learned.agrees() {
+            self.distinct(first)?;
+        }
         self.scratch.keys.truncate(first);
         Ok(())
+    }
+
+    /// A key, from behind its opening quote; its node.
+    #[inline]
+    fn key(&mut self, place: Place) -> Result<u32, Ambiguity> {
+        let start = self.at;
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let (key, hash, odd) = match self.scratch.learned.next(rest, place) {
+            Some((known, len)) => {
+                self.at += len;
+                let key = self.slice(start);
+                self.at += 1;
+                (Cow::Borrowed(key), known.hash, known.odd)
+            }
+            None => {
+                let key = self.string()?;
+                let (hash, odd) = hash(key.as_bytes());
+                (key, hash, odd)
+            }
+        };
+        let node = node_of(self.facts.nodes.len());
+        self.scratch.odd_keys |= odd;
+        self.scratch.keys.push(hash << 32 | u64::from(node));
+        self.scratch.offsets.push(u32::try_from(start).unwrap_or(u32::MAX));
+        self.scratch.objects.push(place.first);
+        self.facts.nodes.push(Node { key, parent: place.parent });
+        Ok(node)
+    }
+
+    /// Learns the keys of a payload that was accepted, unless they are known.
+    fn learn(self) {
+        let Scratch { learned, objects, .. } = self.scratch;
+        if learned.end() {
+            let keys = self.facts.nodes.iter().zip(objects.iter());
+            let keys = keys.map(|(node, first)| {
+                let (hash, odd) = hash(node.key.as_bytes());
+                (hash, odd, *first)
+            });
+            learned.learn(&self.facts.nodes, keys);
+        }
     }
 
     /// Refuses two equal keys in the object whose keys begin at `first`.
@@ -467,6 +484,11 @@ impl<'a> Reader<'a, '_> {
     }
 }
 
+/// At most [`MAX_VALUES`] keys: `value` refuses the one after.
+fn node_of(nodes: usize) -> u32 {
+    u32::try_from(nodes).unwrap_or(u32::MAX)
+}
+
 /// Counts the digits from `at` on and appends them to `mantissa`, which means
 /// nothing after more than 19 of them.
 #[inline]
@@ -539,7 +561,7 @@ fn stops(byte: u8) -> bool {
 }
 
 /// 32 bits to compare keys by (keys chosen to collide are met by sorting); and
-/// whether the key is odd: see [`Scratch::odd_keys`].
+/// whether the key is odd: see [`Scratch`].
 #[inline]
 fn hash(key: &[u8]) -> (u64, bool) {
     const MIX: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -28,6 +28,7 @@ mod prove;
 pub mod reference;
 mod render;
 mod schema;
+mod scratch;
 mod testing;
 mod time;
 pub mod topic;

@@ -59,7 +59,7 @@ pub(super) fn read<'a>(
     let mut base = Base::default();
     let mut pack = Pack::default();
     let mut leaf_at = 0;
-    let ends = scratch.elements().iter().skip(1).copied().chain([u32::MAX]);
+    let ends = scratch.elements.iter().skip(1).copied().chain([u32::MAX]);
     for end in ends {
         let mut record = Record::default();
         while let Some(leaf) = facts.leaves.get_mut(leaf_at)
