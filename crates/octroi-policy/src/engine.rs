@@ -12,6 +12,7 @@ pub(crate) mod condition;
 mod index;
 pub(crate) mod info;
 mod keys;
+pub(crate) mod memo;
 mod topics;
 
 use std::borrow::Cow;
@@ -20,13 +21,15 @@ use std::fmt;
 
 use crate::ast::{Document, Format};
 use crate::cog::{Cog, CommuneIx, CommuneSet};
-use crate::engine::condition::{Program, Span, View};
+use crate::engine::condition::{Program, Sight, Span, View};
 use crate::engine::index::Index;
 use crate::engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, TargetInfo};
 use crate::engine::keys::{Keys, Of, Seen};
+use crate::engine::memo::{Apparent, KnownWay, Memo, PolicyId, Standing};
 use crate::engine::topics::Topics;
-use crate::json::Scratch;
+use crate::json::NodesId;
 use crate::place::{CopyRule, Duties, Lifted, Obstacle, Refusal, Way};
+use crate::scratch::Scratch;
 use crate::{
     CopyIx, Date, Decision, DomainIx, Facts, Finding, Input, Kind, Label, Level, Marking, Markings, Outcome,
     ReadError, Reason, Scalar, SourceIx, SpaceIx, TargetIx,
@@ -57,6 +60,7 @@ pub struct Policy {
     pub(crate) document: Document,
     pub(crate) cog: &'static Cog,
     hash: PolicyHash,
+    identity: PolicyId,
     source_infos: Vec<SourceInfo>,
     target_infos: Vec<TargetInfo>,
     space_infos: Vec<SpaceInfo>,
@@ -72,7 +76,6 @@ pub struct Policy {
     index: Index,
     /// The key of a commune that a rule names.
     by_commune: HashMap<usize, u32>,
-    has_declared: bool,
     /// By domain: the markings it adds.
     pub(crate) essential: Vec<Markings>,
     /// By domain, by scale in order of preference.
@@ -261,12 +264,13 @@ impl Policy {
     /// [`Self::decide`], with memory that the caller keeps from one message to the next.
     #[must_use]
     pub fn decide_with<'a>(&self, input: &Input<'a>, scratch: &mut Scratch) -> Decision<'a> {
-        let gate = match self.admit(input) {
+        scratch.memo.turn_to(&self.identity, input.source);
+        let gate = match self.admit_with(input, &mut scratch.memo) {
             Ok(gate) => gate,
             Err(reason) => return Decision::doubt(Outcome::Refused(reason)),
         };
         match crate::read_with(gate.format, input.topic, input.payload, scratch) {
-            Ok(facts) => self.judge(gate, input, facts),
+            Ok(facts) => self.judge(gate, input, facts, scratch.learned.nodes(), &mut scratch.memo),
             Err(error) => Decision::doubt(Outcome::Quarantined(reason_of(&error))),
         }
     }
@@ -274,14 +278,22 @@ impl Policy {
     /// Decides one message whose facts are known: for tests in the abstract.
     #[must_use]
     pub fn decide_facts<'a>(&self, input: &Input<'a>, facts: Facts<'a>) -> Decision<'a> {
-        match self.admit(input) {
-            Ok(gate) => self.judge(gate, input, facts),
+        let mut memo = Memo::default();
+        match self.admit_with(input, &mut memo) {
+            Ok(gate) => self.judge(gate, input, facts, None, &mut memo),
             Err(reason) => Decision::doubt(Outcome::Refused(reason)),
         }
     }
 
-    /// Steps 3 to 6.
-    fn judge<'a>(&self, gate: &Gate, input: &Input<'a>, mut facts: Facts<'a>) -> Decision<'a> {
+    /// Steps 3 to 6. `nodes`: which nodes the facts have, where that is known.
+    fn judge<'a>(
+        &self,
+        gate: &Gate,
+        input: &Input<'a>,
+        mut facts: Facts<'a>,
+        nodes: Option<NodesId>,
+        memo: &mut Memo,
+    ) -> Decision<'a> {
         let mut decision = Decision::doubt(Outcome::Refused(Reason::Command));
         decision.kind = facts.kind;
         decision.time = facts.time;
@@ -297,8 +309,24 @@ impl Policy {
                 return decision;
             }
         };
-        let view = self.view(gate, input, &facts, commune, domain);
-        let Some(label) = self.label(gate, input, &view) else {
+        memo.topic_words();
+        self.words(input, &facts, &mut memo.words);
+        // Names beside the keys can come from values.
+        let nodes = nodes.filter(|_| facts.names.is_empty());
+        let apparent = Apparent { commune, domain, declared: declared(input, &facts), nodes };
+        let stands = memo.stands(&apparent);
+        let standing = match &mut memo.standing {
+            Some(standing) if stands => standing,
+            slot => slot.insert(self.stand(gate, input, &facts, apparent, &memo.words)),
+        };
+        let view = View { facts: &facts, payload: input.payload.len() as u64, sight: &standing.sight };
+        let mut given = standing.given;
+        for (rest, gives) in &standing.rules {
+            if self.program.holds(*rest, &view, true) {
+                given.add(*gives, apparent.declared);
+            }
+        }
+        let Some(label) = given.label() else {
             decision.outcome = Outcome::Quarantined(Reason::NoRuleMatches);
             return decision;
         };
@@ -307,9 +335,14 @@ impl Policy {
             return decision;
         }
         let today = input.received.date();
-        decision.outcome = match self.place(input.source, domain, commune, label, today) {
+        let way = match &mut standing.way {
+            Some(way) if (way.label, way.today) == (label, today) => way,
+            slot => slot.insert(self.way(input, apparent, &view, label, today)),
+        };
+        decision.outcome = match way.placed {
             Some(Placed { space, today: None, .. }) => {
-                Outcome::Routed { space, copies: self.admitted(input.source, domain, &view, label, today) }
+                let going = way.copies.iter().filter(|(_, rest)| self.program.holds(*rest, &view, false));
+                Outcome::Routed { space, copies: going.map(|(copy, _)| *copy).collect() }
             }
             placed => Outcome::Held {
                 reason: Reason::NoAllowedTarget,
@@ -322,14 +355,21 @@ impl Policy {
 
     /// Step 1: the source may publish, and there.
     pub(crate) fn admit(&self, input: &Input<'_>) -> Result<&Gate, Reason> {
+        self.admit_with(input, &mut Memo::default())
+    }
+
+    fn admit_with(&self, input: &Input<'_>, memo: &mut Memo) -> Result<&Gate, Reason> {
         let gate = self.gates.get(input.source.index()).ok_or(Reason::UnknownSource)?;
         // `expires` is the last day, like every day of a policy.
         if gate.expires.is_some_and(|last| input.received.date() > last) {
             return Err(Reason::UnknownSource);
         }
-        let mut allowed = false;
-        gate.topics.matches(input.topic, &mut |_| allowed = true);
-        if allowed { Ok(gate) } else { Err(Reason::TopicNotAllowed) }
+        let topic = memo.topic(input.topic, |known| {
+            known.allowed = false;
+            gate.topics.matches(input.topic, &mut |_| known.allowed = true);
+            self.topics.matches(input.topic, &mut |key| known.keys.push(key));
+        });
+        if topic.allowed { Ok(gate) } else { Err(Reason::TopicNotAllowed) }
     }
 
     /// Step 3: where it comes from, and of what domain; both go into the decision as they are found.
@@ -352,19 +392,28 @@ impl Policy {
         Ok((commune, domain))
     }
 
-    /// Everything that conditions look for, seen or not.
-    pub(crate) fn view<'v, 'a>(
-        &self,
-        gate: &Gate,
-        input: &Input<'_>,
-        facts: &'v Facts<'a>,
-        commune: CommuneIx,
-        domain: DomainIx,
-    ) -> View<'v, 'a> {
+    /// The keys of types, measures, tags and user properties.
+    pub(crate) fn words(&self, input: &Input<'_>, facts: &Facts<'_>, words: &mut Vec<u32>) {
+        for (of, names) in [(Of::Type, &facts.types), (Of::Measure, &facts.measures)] {
+            words.extend(names.iter().filter_map(|name| self.keys.find_name(of, name)));
+        }
+        if self.keys.has_tags() {
+            let pairs = facts.tags.iter();
+            words.extend(pairs.filter_map(|(name, value)| self.keys.find_pair(Of::Tag, name, value)));
+        }
+        if self.keys.has_properties() {
+            let pairs = input.user_properties.iter();
+            words
+                .extend(pairs.filter_map(|(name, value)| self.keys.find_pair(Of::UserProperty, name, value)));
+        }
+    }
+
+    /// Everything that conditions look for, seen or not; `words` with those of the topic.
+    fn sight(&self, gate: &Gate, source: SourceIx, facts: &Facts<'_>, of: Apparent, words: &[u32]) -> Sight {
         let mut seen = Seen::new(self.keys.len());
         let (mut places, mut placeless) = (Vec::new(), Vec::new());
-        self.topics.matches(input.topic, &mut |key| seen.insert(key));
-        self.by_commune.get(&commune.index()).into_iter().for_each(|key| seen.insert(*key));
+        words.iter().for_each(|key| seen.insert(*key));
+        self.by_commune.get(&of.commune.index()).into_iter().for_each(|key| seen.insert(*key));
         for (node, key) in (0_u32..).zip(&facts.nodes) {
             self.keys.find_runs(facts, key, &mut |key| {
                 seen.insert(key);
@@ -379,63 +428,61 @@ impl Policy {
                 placeless.push(key);
             }
         }
-        for (of, names) in [(Of::Type, &facts.types), (Of::Measure, &facts.measures)] {
-            for name in names {
-                self.keys.find_name(of, name).into_iter().for_each(|key| seen.insert(key));
-            }
-        }
-        if self.keys.has_tags() {
-            for (name, value) in &facts.tags {
-                self.keys.find_pair(Of::Tag, name, value).into_iter().for_each(|key| seen.insert(key));
-            }
-        }
-        if self.keys.has_properties() {
-            for (name, value) in input.user_properties {
-                self.keys
-                    .find_pair(Of::UserProperty, name, value)
-                    .into_iter()
-                    .for_each(|key| seen.insert(key));
-            }
-        }
-        View {
-            facts,
-            source: u32::from(input.source.0),
-            domain: u32::from(domain.0),
+        Sight {
+            source: u32::from(source.0),
+            domain: u32::from(of.domain.0),
             format: gate.format,
-            commune,
-            payload: input.payload.len() as u64,
-            declared: declared(input, facts).is_some(),
+            commune: of.commune,
+            declared: of.declared.is_some(),
             seen,
             places,
             placeless,
         }
     }
 
-    /// Whether the message has a field of a name that a condition lists.
-    pub(crate) fn sees_field(&self, name: &str, view: &View<'_, '_>) -> bool {
-        self.keys.find_name(Of::Field, name).is_some_and(|key| view.seen.contains(key))
+    /// [`Self::sight`] of one message by itself.
+    pub(crate) fn sight_of(
+        &self,
+        gate: &Gate,
+        input: &Input<'_>,
+        facts: &Facts<'_>,
+        commune: CommuneIx,
+        domain: DomainIx,
+    ) -> Sight {
+        let mut words = Vec::new();
+        self.topics.matches(input.topic, &mut |key| words.push(key));
+        self.words(input, facts, &mut words);
+        let apparent = Apparent { commune, domain, declared: declared(input, facts), nodes: None };
+        self.sight(gate, input.source, facts, apparent, &words)
     }
 
-    /// Step 4: the join of every matching rule and the floors; `None`: no rule gives a label.
-    fn label(&self, gate: &Gate, input: &Input<'_>, view: &View<'_, '_>) -> Option<Label> {
-        let mut given: Option<Label> = None;
-        let mut raised = self.floor(gate, DomainIx(u16::try_from(view.domain).ok()?));
-        let word = if self.has_declared { declared(input, view.facts) } else { None };
-        self.index.candidates(view.source, view.domain, &view.seen, |rule| {
+    /// Whether the message has a field of a name that a condition lists.
+    pub(crate) fn sees_field(&self, name: &str, view: &View<'_, '_>) -> bool {
+        self.keys.find_name(Of::Field, name).is_some_and(|key| view.sight.seen.contains(key))
+    }
+
+    /// Step 4 without values: the join of every rule that holds and the floors, and the rules left.
+    fn stand(
+        &self,
+        gate: &Gate,
+        input: &Input<'_>,
+        facts: &Facts<'_>,
+        of: Apparent,
+        words: &[u32],
+    ) -> Standing {
+        let sight = self.sight(gate, input.source, facts, of, words);
+        let mut standing = Standing::new(of, words, sight, self.floor(gate, of.domain));
+        let sight = &standing.sight;
+        let view = View { facts, payload: input.payload.len() as u64, sight };
+        self.index.candidates(sight.source, sight.domain, &sight.seen, |rule| {
             let Some(rule) = self.rules.get(usize::from(rule)) else { return };
-            if !self.program.holds(rule.condition, view, true) {
-                return;
-            }
-            match rule.gives {
-                Gives::Label(label) => given = Some(given.unwrap_or_default().join(label)),
-                Gives::Declared(markings) => {
-                    if let Some(level) = word {
-                        raised = raised.join(Label { level, markings });
-                    }
-                }
+            match self.program.settle(rule.condition, &view) {
+                Some(Span { len: 0, .. }) => standing.given.add(rule.gives, of.declared),
+                Some(rest) => standing.rules.push((rest, rule.gives)),
+                None => {}
             }
         });
-        given.map(|label| label.join(raised))
+        standing
     }
 
     /// What source, producer and domain give whatever the message says.
@@ -474,18 +521,27 @@ impl Policy {
         alone.then_some((*space, target))
     }
 
-    /// Step 6: the copies that apply and may go.
-    fn admitted(
+    /// Steps 5 and 6 without values: the place, and the copies that may go if what is left of their `when` holds.
+    fn way(
         &self,
-        source: SourceIx,
-        domain: DomainIx,
+        input: &Input<'_>,
+        of: Apparent,
         view: &View<'_, '_>,
         label: Label,
         today: Date,
-    ) -> Vec<CopyIx> {
-        let applying = self.applying(domain, view);
-        let admitted = applying.filter(|copy| self.admit_copy(copy, source, label, today).is_ok());
-        admitted.map(|copy| copy.copy).collect()
+    ) -> KnownWay {
+        let concerned = self.copies_of.get(of.domain.index()).into_iter().flatten();
+        let copies = concerned.filter_map(|copy| {
+            let (copy, when) = self.copy_rules.get(usize::from(*copy))?;
+            let rest = self.program.settle(*when, view)?;
+            self.admit_copy(copy, input.source, label, today).is_ok().then_some((copy.copy, rest))
+        });
+        KnownWay {
+            label,
+            today,
+            placed: self.place(input.source, of.domain, of.commune, label, today),
+            copies: copies.collect(),
+        }
     }
 
     /// The copies of a domain whose `when` holds.

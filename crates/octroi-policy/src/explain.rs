@@ -209,7 +209,8 @@ impl Policy {
         let word = declared(input, facts);
         explanation.facts.declared = word.map(|level| level.name().to_owned());
         let (Some(commune), Some(domain)) = (decision.commune, decision.domain) else { return };
-        let view = self.view(gate, input, facts, commune, domain);
+        let sight = self.sight_of(gate, input, facts, commune, domain);
+        let view = View { facts, payload: input.payload.len() as u64, sight: &sight };
         let document = self.document();
         for (rule, block) in self.rules.iter().zip(&document.classify) {
             let level = match rule.gives {

@@ -4,6 +4,7 @@
 //! INVARIANT: what is kept changes the time that a message takes and nothing
 //! else. Each piece names all that it depends on, and is used for that alone.
 
+use crate::engine::memo::Memo;
 use crate::json::Learned;
 
 /// What the reader needs beside the facts; reusable from one message to the
@@ -24,4 +25,6 @@ pub struct Scratch {
     pub(crate) odd_keys: bool,
     /// The keys of an earlier payload.
     pub(crate) learned: Learned,
+    /// What an earlier decision settled.
+    pub(crate) memo: Memo,
 }

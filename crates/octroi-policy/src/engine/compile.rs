@@ -10,6 +10,7 @@ use crate::engine::condition::{FieldTest, Op, Program, Span, format_bit, schema_
 use crate::engine::index::Index;
 use crate::engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, TargetInfo};
 use crate::engine::keys::{Keys, Of};
+use crate::engine::memo::PolicyId;
 use crate::engine::topics::Topics;
 use crate::engine::{DeviceFrom, From, Gate, Gives, Policy, PolicyHash, Rule};
 use crate::place::{CopyRule, Duties, Effect, Lifted, OptionPart, day_after, may_be_lifted};
@@ -136,6 +137,7 @@ impl<'d> Compiler<'d> {
         );
         Policy {
             hash: PolicyHash(hash),
+            identity: PolicyId::default(),
             cog: self.cog,
             source_infos: self.source_infos(),
             target_infos: document.target.iter().map(|target| TargetInfo::of(target)).collect(),
@@ -147,7 +149,6 @@ impl<'d> Compiler<'d> {
             copies_of: self.copies_of(&copy_rules),
             essential: document.domain.iter().map(|domain| essential(domain)).collect(),
             boundaries: boundaries(document, &duties, &lifted),
-            has_declared: document.classify.iter().any(|rule| rule.level == RuleLevel::Declared),
             keys: std::mem::replace(&mut self.keys, Keys::new()),
             topics: std::mem::take(&mut self.topics),
             program: std::mem::take(&mut self.program),

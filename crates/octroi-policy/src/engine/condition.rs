@@ -56,12 +56,18 @@ impl Op {
     /// Cheap before dear.
     pub(crate) const fn cost(self) -> u8 {
         match self {
-            Self::Source(_) | Self::Domain(_) | Self::Format(_) | Self::Declared(_) | Self::Larger(_) => 0,
+            Self::Source(_) | Self::Domain(_) | Self::Format(_) | Self::Declared(_) => 0,
             Self::Any(_) | Self::None(_) => 1,
             Self::Perimeter(_) => 2,
-            Self::Field(_) => 3,
-            Self::Within(_) => 4,
+            Self::Larger(_) => 3,
+            Self::Field(_) => 4,
+            Self::Within(_) => 5,
         }
+    }
+
+    /// Whether it looks at more than a message's [`Sight`]. In a condition these stand last.
+    const fn reads_values(self) -> bool {
+        matches!(self, Self::Larger(_) | Self::Field(_) | Self::Within(_))
     }
 }
 
@@ -84,11 +90,17 @@ pub(crate) struct FieldTest {
 /// One message as conditions see it.
 pub(crate) struct View<'v, 'a> {
     pub(crate) facts: &'v Facts<'a>,
+    pub(crate) payload: u64,
+    pub(crate) sight: &'v Sight,
+}
+
+/// One message but for its values: the same for all that look alike.
+#[derive(Debug)]
+pub(crate) struct Sight {
     pub(crate) source: u32,
     pub(crate) domain: u32,
     pub(crate) format: Format,
     pub(crate) commune: CommuneIx,
-    pub(crate) payload: u64,
     pub(crate) declared: bool,
     pub(crate) seen: Seen,
     /// Where the names stand that comparisons ask for: node, key.
@@ -115,17 +127,32 @@ impl Program {
         condition.of(&self.ops).iter().all(|op| self.op(*op, view, unknown))
     }
 
+    /// What is left of a condition when all but values is known; `None`: it cannot hold.
+    pub(crate) fn settle(&self, condition: Span, view: &View<'_, '_>) -> Option<Span> {
+        let mut rest = condition;
+        for op in condition.of(&self.ops) {
+            if op.reads_values() {
+                break;
+            }
+            if !self.op(*op, view, true) {
+                return None;
+            }
+            rest = Span { start: rest.start + 1, len: rest.len - 1 };
+        }
+        Some(rest)
+    }
+
     pub(crate) fn op(&self, op: Op, view: &View<'_, '_>, unknown: bool) -> bool {
         match op {
-            Op::Source(span) => span.of(&self.pool).contains(&view.source),
-            Op::Domain(span) => span.of(&self.pool).contains(&view.domain),
-            Op::Format(formats) => formats & format_bit(view.format) != 0,
-            Op::Declared(declared) => view.declared == declared,
+            Op::Source(span) => span.of(&self.pool).contains(&view.sight.source),
+            Op::Domain(span) => span.of(&self.pool).contains(&view.sight.domain),
+            Op::Format(formats) => formats & format_bit(view.sight.format) != 0,
+            Op::Declared(declared) => view.sight.declared == declared,
             Op::Larger(bytes) => view.payload > bytes,
-            Op::Any(span) => span.of(&self.pool).iter().any(|key| view.seen.contains(*key)),
-            Op::None(span) => !span.of(&self.pool).iter().any(|key| view.seen.contains(*key)),
+            Op::Any(span) => span.of(&self.pool).iter().any(|key| view.sight.seen.contains(*key)),
+            Op::None(span) => !span.of(&self.pool).iter().any(|key| view.sight.seen.contains(*key)),
             Op::Perimeter(span) => span.of(&self.pool).iter().any(|perimeter| {
-                self.perimeters.get(*perimeter as usize).is_some_and(|set| set.contains(view.commune))
+                self.perimeters.get(*perimeter as usize).is_some_and(|set| set.contains(view.sight.commune))
             }),
             Op::Field(test) => self.fields.get(test as usize).is_some_and(|test| test.holds(view, unknown)),
             Op::Within(schema) => {
@@ -137,7 +164,7 @@ impl Program {
 
 impl FieldTest {
     fn holds(&self, view: &View<'_, '_>, unknown: bool) -> bool {
-        let present = view.seen.contains(self.key);
+        let present = view.sight.seen.contains(self.key);
         let compares =
             self.comparison != Comparison { exists: self.comparison.exists, ..Comparison::default() };
         if self.comparison.exists == Some(false) {
@@ -146,7 +173,7 @@ impl FieldTest {
         if !present || !compares {
             return present;
         }
-        unknown && view.placeless.contains(&self.key)
+        unknown && view.sight.placeless.contains(&self.key)
             || view.facts.leaves.iter().any(|leaf| {
                 self.is_on_path(view, leaf)
                     && if is_unknown(&leaf.value) { unknown } else { compare(&self.comparison, &leaf.value) }
@@ -156,7 +183,7 @@ impl FieldTest {
     fn is_on_path(&self, view: &View<'_, '_>, leaf: &Leaf<'_>) -> bool {
         let mut at = leaf.node;
         while let Some(node) = at {
-            if view.places.iter().any(|(place, key)| *place == node && *key == self.key) {
+            if view.sight.places.iter().any(|(place, key)| *place == node && *key == self.key) {
                 return true;
             }
             at = view.facts.nodes.get(node as usize).and_then(|node| node.parent);

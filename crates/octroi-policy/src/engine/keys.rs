@@ -368,6 +368,7 @@ fn pair_hash(of: Of, name: &str, value: &str) -> u64 {
 
 /// The keys seen in one message. Up to 1,024 keys of a policy and 32 in a
 /// message need no memory of their own.
+#[derive(Debug)]
 pub(crate) struct Seen {
     bits: [u64; 16],
     more_bits: Vec<u64>,

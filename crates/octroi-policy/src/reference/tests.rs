@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use super::{Verdict, decide};
 use crate::ast::*;
+use crate::json::Scratch;
 use crate::{
     Date, Decision, Facts, Input, Kind, Leaf, LeafRole, Level, Marking, Node, Outcome, Policy, Scalar,
     SourceIx, Timestamp,
@@ -450,6 +451,17 @@ fn json(dice: &mut Dice, depth: usize, out: &mut String) {
     out.push('}');
 }
 
+/// The same payload, with other digits here and there, and other words.
+fn other_values(dice: &mut Dice, payload: &str) -> String {
+    let other = |dice: &mut Dice, digit: char| {
+        let changes = digit.is_ascii_digit() && dice.one_in(3);
+        if changes { char::from(b'0' + u8::try_from(dice.below(10)).unwrap()) } else { digit }
+    };
+    let payload: String = payload.chars().map(|character| other(dice, character)).collect();
+    let word = dice.of(&WORDS);
+    if dice.one_in(4) { payload.replace(dice.of(&WORDS), word) } else { payload }
+}
+
 /// The engine's decision in the reference's words.
 fn verdict(policy: &Policy, decision: &Decision<'_>) -> Verdict {
     let reason = decision.outcome.reason().map_or("", |reason| reason.name());
@@ -473,17 +485,27 @@ fn verdict(policy: &Policy, decision: &Decision<'_>) -> Verdict {
 
 fn check(policies: u64, messages: u64) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
+    // One memory for all policies and sources: nothing of one may reach another.
+    let mut scratch = Scratch::default();
     for seed in 0..policies {
         let dice = &mut Dice(seed.wrapping_mul(0xd134_2543_de82_ef95));
         let document = policy(dice);
         let policy = Policy::compile(&document, [0; 32]).unwrap();
+        let (mut source, mut payload) = (0, String::new());
         for n in 0..messages {
-            let source = dice.below(3);
-            let (mut payload, mut properties) = (String::new(), vec![]);
+            // Every other policy has senders that repeat their keys, not their values.
+            if seed % 2 == 0 || n % 20 == 0 {
+                source = dice.below(3);
+                payload.clear();
+                json(dice, 0, &mut payload);
+            } else {
+                source = if dice.one_in(8) { dice.below(3) } else { source };
+                payload = other_values(dice, &payload);
+            }
+            let mut properties = vec![];
             if dice.one_in(4) {
                 properties.push((dice.of(&["sensitivity", "k", "Sensitivity"]), dice.of(&WORDS)));
             }
-            json(dice, 0, &mut payload);
             let input = Input {
                 source: SourceIx::from_index(source).unwrap(),
                 topic: dice.of(&TOPICS),
@@ -494,11 +516,11 @@ fn check(policies: u64, messages: u64) -> BTreeMap<String, u64> {
             let format = document.source[source].format;
             let read = dice.one_in(2).then(|| crate::read(format, input.topic, input.payload).ok()).flatten();
             let (expected, came, facts) = match read {
-                Some(facts) => (
-                    decide(&document, &document.source[source], &input, &facts),
-                    policy.decide(&input),
-                    facts,
-                ),
+                Some(facts) => {
+                    let came = policy.decide_with(&input, &mut scratch);
+                    assert_eq!(format!("{came:?}"), format!("{:?}", policy.decide(&input)), "with memory");
+                    (decide(&document, &document.source[source], &input, &facts), came, facts)
+                }
                 None => {
                     let facts = facts(dice);
                     let expected = decide(&document, &document.source[source], &input, &facts);
