@@ -437,6 +437,7 @@ impl Policy {
             seen,
             places,
             placeless,
+            listings: Vec::new(),
         }
     }
 
@@ -482,6 +483,10 @@ impl Policy {
                 None => {}
             }
         });
+        if of.nodes.is_some() {
+            let listings = standing.rules.iter().flat_map(|(rest, _)| self.program.listings(*rest, facts));
+            standing.sight.listings = listings.collect();
+        }
         standing
     }
 

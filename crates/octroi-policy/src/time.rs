@@ -34,7 +34,8 @@ impl Timestamp {
         let day = Date::parse(date)?;
         let rest = rest.strip_prefix(['T', 't', ' '])?;
         let (clock, rest) = rest.split_at_checked(8)?;
-        let [hour, minute, second] = fields(clock, ':')?;
+        let [h, hh, b':', m, mm, b':', s, ss] = *clock.as_bytes() else { return None };
+        let (hour, minute, second) = (pair(h, hh)?, pair(m, mm)?, pair(s, ss)?);
         if hour > 23 || minute > 59 || second > 60 {
             return None;
         }
@@ -51,11 +52,10 @@ impl Timestamp {
     }
 }
 
-fn fields(clock: &str, separator: char) -> Option<[i64; 3]> {
-    let mut parts = clock.split(separator);
-    let mut next = || number(parts.next()?, 2);
-    let fields = [next()?, next()?, next()?];
-    parts.next().is_none().then_some(fields)
+/// A number of two digits.
+fn pair(tens: u8, ones: u8) -> Option<i64> {
+    (tens.is_ascii_digit() && ones.is_ascii_digit())
+        .then(|| i64::from(tens - b'0') * 10 + i64::from(ones - b'0'))
 }
 
 fn number(text: &str, digits: usize) -> Option<i64> {
@@ -102,12 +102,16 @@ impl Date {
     /// Reads `YYYY-MM-DD`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(3, '-');
-        let year = number(parts.next()?, 4)?;
-        let month = number(parts.next()?, 2)?;
-        let day = number(parts.next()?, 2)?;
-        let date = Self::from_ymd(year, month, day);
-        (1..=12).contains(&month).then_some(date).filter(|date| date.ymd() == (year, month, day))
+        let [y, yy, yyy, yyyy, b'-', m, mm, b'-', d, dd] = *text.as_bytes() else { return None };
+        let (year, month, day) = (pair(y, yy)? * 100 + pair(yyy, yyyy)?, pair(m, mm)?, pair(d, dd)?);
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let last = match month {
+            2 => 28 + i64::from(leap),
+            4 | 6 | 9 | 11 => 30,
+            _ => 31,
+        };
+        let exists = (1..=12).contains(&month) && (1..=last).contains(&day);
+        exists.then(|| Self::from_ymd(year, month, day))
     }
 
     /// Days from civil, after Howard Hinnant's public description of the proleptic Gregorian calendar.
@@ -210,6 +214,18 @@ impl JsonSchema for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_days_that_exist_are_read_and_no_other() {
+        for (year, month, day) in (1896..=2005)
+            .chain([0, 9999])
+            .flat_map(|year| (0..=13).flat_map(move |month| (0..=32).map(move |day| (year, month, day))))
+        {
+            let date = Date::from_ymd(year, month, day);
+            let exists = (1..=12).contains(&month) && date.ymd() == (year, month, day);
+            assert_eq!(Date::parse(&format!("{year:04}-{month:02}-{day:02}")), exists.then_some(date));
+        }
+    }
 
     #[test]
     fn every_day_of_five_centuries_is_read_back() {

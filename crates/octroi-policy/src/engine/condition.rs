@@ -107,6 +107,8 @@ pub(crate) struct Sight {
     pub(crate) places: Vec<(u32, u32)>,
     /// Names of comparisons whose leaf is unknown.
     pub(crate) placeless: Vec<u32>,
+    /// Of schemas looked up before: where each node, taken as data of the root, is listed.
+    pub(crate) listings: Vec<(u32, Vec<Option<usize>>)>,
 }
 
 pub(crate) const fn format_bit(format: Format) -> u16 {
@@ -142,6 +144,16 @@ impl Program {
         Some(rest)
     }
 
+    /// Where the nodes of a message are listed in the schemas that a condition names.
+    pub(crate) fn listings(&self, condition: Span, facts: &Facts<'_>) -> Vec<(u32, Vec<Option<usize>>)> {
+        let within = |op: &Op| if let Op::Within(schema) = *op { Some(schema) } else { None };
+        let schemas = condition.of(&self.ops).iter().filter_map(within);
+        let schemas = schemas.filter_map(|schema| Some((schema, self.schemas.get(schema as usize)?)));
+        let nodes = || (0_u32..).zip(&facts.nodes).map(|(node, _)| Some(node));
+        let listing = |listed: &[Listed]| nodes().map(|node| place_in(listed, facts, node, DATA)).collect();
+        schemas.map(|(schema, listed)| (schema, listing(listed))).collect()
+    }
+
     pub(crate) fn op(&self, op: Op, view: &View<'_, '_>, unknown: bool) -> bool {
         match op {
             Op::Source(span) => span.of(&self.pool).contains(&view.sight.source),
@@ -156,7 +168,7 @@ impl Program {
             }),
             Op::Field(test) => self.fields.get(test as usize).is_some_and(|test| test.holds(view, unknown)),
             Op::Within(schema) => {
-                self.schemas.get(schema as usize).is_some_and(|schema| within(schema, view.facts))
+                self.schemas.get(schema as usize).is_some_and(|listed| within(listed, view, schema))
             }
         }
     }
@@ -224,37 +236,43 @@ fn equals(one: &Value, value: &Scalar<'_>) -> bool {
     }
 }
 
+/// A leaf that stands below the root of the payload.
+const DATA: LeafRole = LeafRole::Data { root: 0 };
+
 /// Every leaf is metadata or listed with its type.
-fn within(schema: &[Listed], facts: &Facts<'_>) -> bool {
+fn within(listed: &[Listed], view: &View<'_, '_>, schema: u32) -> bool {
+    let facts = view.facts;
+    let known = view.sight.listings.iter().find(|(of, _)| *of == schema).map(|(_, places)| places);
     // The elements of an array stand at one node: one look-up for all of them.
     let mut before = None;
     facts.leaves.iter().all(|leaf| {
         if matches!(leaf.role, LeafRole::Metadata) {
             return true;
         }
-        let listed = match before {
-            Some((node, role, listed)) if (node, role) == (leaf.node, leaf.role) => listed,
-            _ => listed_as(schema, facts, leaf),
+        let place = match (known, leaf.node, before) {
+            (Some(known), Some(node), _) if leaf.role == DATA => known.get(node as usize).copied().flatten(),
+            (_, _, Some((node, role, place))) if (node, role) == (leaf.node, leaf.role) => place,
+            _ => place_in(listed, facts, leaf.node, leaf.role),
         };
-        before = Some((leaf.node, leaf.role, listed));
-        listed.is_some_and(|kind| is_unknown(&leaf.value) || leaf_has_type(leaf, kind))
+        before = Some((leaf.node, leaf.role, place));
+        let listed = place.and_then(|place| listed.get(place));
+        listed.is_some_and(|listed| is_unknown(&leaf.value) || leaf_has_type(leaf, &listed.kind))
     })
 }
 
-/// The type that a schema lists for a leaf.
-fn listed_as<'s>(schema: &'s [Listed], facts: &Facts<'_>, leaf: &Leaf<'_>) -> Option<&'s LeafType> {
-    let key = leaf.node.and_then(|node| facts.nodes.get(node as usize));
-    let whole = matches!(leaf.role, LeafRole::Raw | LeafRole::Data { root: 0 });
-    let found = match key {
-        Some(key) if whole && key.parent.is_none() => {
+/// Where a schema lists the leaves of a node.
+fn place_in(schema: &[Listed], facts: &Facts<'_>, node: Option<u32>, role: LeafRole) -> Option<usize> {
+    let key = node.and_then(|node| facts.nodes.get(node as usize));
+    let root = role.root()?;
+    match key {
+        Some(key) if root == 0 && key.parent.is_none() => {
             let head = head(&key.key);
             let by_name =
                 |listed: &Listed| listed.head.cmp(&head).then_with(|| (*listed.name).cmp(&*key.key));
-            schema.binary_search_by(by_name).ok().and_then(|place| schema.get(place))
+            schema.binary_search_by(by_name).ok()
         }
-        Some(_) | None => schema.iter().find(|listed| facts.name_is(leaf, &listed.name)),
-    };
-    found.map(|listed| &listed.kind)
+        Some(_) | None => schema.iter().position(|listed| facts.path_is(node, root, &listed.name)),
+    }
 }
 
 /// A name of a `fields_within`.

@@ -10,14 +10,23 @@ use crate::Timestamp;
 use crate::facts::{Facts, Kind, Leaf, Position, Scalar};
 use crate::json::{self, Scratch};
 
-/// Where a time may stand: the first of them that is an instant.
-const TIMES: [&str; 5] = ["ts", "time", "timestamp", "observedAt", "dateObserved"];
+/// Where a time may stand: the first of them that is an instant counts.
+fn rank_of_time(key: &str) -> Option<u8> {
+    Some(match key {
+        "ts" => 0,
+        "time" => 1,
+        "timestamp" => 2,
+        "observedAt" => 3,
+        "dateObserved" => 4,
+        _ => return None,
+    })
+}
 
 /// What the top level says.
 #[derive(Default)]
 struct Head<'a> {
     device: Several<Cow<'a, str>>,
-    time: Option<(usize, Timestamp)>,
+    time: Option<(u8, Timestamp)>,
     latitude: Several<f64>,
     longitude: Several<f64>,
 }
@@ -75,7 +84,7 @@ pub(super) fn read<'a>(
 impl<'a> Head<'a> {
     /// Whether this is a time.
     fn time(&mut self, key: &str, leaf: &Leaf<'a>) -> bool {
-        let Some(rank) = TIMES.iter().position(|name| *name == key) else { return false };
+        let Some(rank) = rank_of_time(key) else { return false };
         let instant = instant_of(&leaf.value);
         if let Some(instant) = instant
             && self.time.is_none_or(|(before, _)| rank < before)
