@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+use octroi_policy::ast::RuleLevel;
+use octroi_policy::json::Scratch;
 use octroi_policy::{
     Date, Input, Lang, Outcome, Policy, Reason, SourceFile, SourceIx, Timestamp, hash, parse, run_tests,
 };
@@ -122,4 +124,35 @@ fn an_identity_names_its_source_and_a_code_its_reason() {
         assert_eq!(Reason::from_code(reason.code()), Some(*reason));
     }
     assert_eq!(Reason::from_code(11), None);
+}
+
+#[test]
+fn one_memory_serves_two_policies_of_one_hash() {
+    let mut stricter = example().document().clone();
+    let rule = stricter.classify.iter_mut().find(|rule| rule.value.id == "mobilite-comptage").unwrap();
+    rule.value.level = RuleLevel::Restricted;
+    let documents = [example().document().clone(), stricter];
+    let policies = documents.map(|document| Policy::compile(&document, [0; 32]).unwrap());
+    let mut scratch = Scratch::default();
+    for count in ["17", r#""x""#, "18", r#""y""#, "19"] {
+        let payload = format!(r#"{{"count":{count},"period":"PT15M","device":"cam-1"}}"#);
+        // Twice: learned by the first, known to the second.
+        for _ in 0..2 {
+            let came = policies.each_ref().map(|policy| {
+                let input = Input {
+                    source: policy.source("cert:CN=mobilite.rennes.example").unwrap(),
+                    topic: "ville/mobilite/c7/count",
+                    payload: payload.as_bytes(),
+                    user_properties: &[],
+                    received: Timestamp::parse_rfc3339("2026-11-20T06:01:10Z").unwrap(),
+                };
+                let first = policy.decide_with(&input, &mut scratch);
+                let decision = policy.decide_with(&input, &mut scratch);
+                assert_eq!([&first, &decision], [&policy.decide(&input); 2], "{payload}");
+                decision.label.level.name()
+            });
+            let first = if count.starts_with('"') { "restricted" } else { "open" };
+            assert_eq!(came, [first, "restricted"], "{payload}");
+        }
+    }
 }

@@ -313,3 +313,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_was_read_before_changes_nothing() {
+    let payloads = [
+        r#"{"b":1,"b":2}"#,
+        r#"[{"b":1},{"b":2}]"#,
+        r#"{"b":{"b":1}}"#,
+        r#"{"b":1}"#,
+        r#"{"b":1,"c":2}"#,
+        r#"{"b":{"c":1},"d":{"c":2}}"#,
+        r#"{"b":{"c":1,"d":{"c":2}}}"#,
+        r#"{"b":{"c":1,"d":2,"c":2}}"#,
+        r#"{"b":{"c":1},"d":2,"c":2}"#,
+        r#"[{"b":{"c":1},"c":2},{"b":{"c":1,"c":2}}]"#,
+        r#"{"bb":1,"a_name_of_many_bytes":2,"é":3}"#,
+        r#"{"bb":1,"a_name_of_many_bytez":2,"é":3}"#,
+        r#"{"bb":1,"a_name_of_many_bytes_more":2}"#,
+        r#"{"bb":1,"a_name_of_many_bytes"#,
+        r#"{"\u0062":1}"#,
+        r#"{"b":1,"c.d":2}"#,
+        "17",
+    ];
+    for before in payloads {
+        let mut scratch = Scratch::default();
+        for payload in [before].into_iter().chain(payloads).chain([before]) {
+            let mut facts = Facts::default();
+            let with_memory = read_into(payload.as_bytes(), &mut facts, &mut scratch).map(|_| facts);
+            assert_eq!(with_memory, read(payload.as_bytes()), "{before} before {payload}");
+        }
+    }
+}
+
+#[test]
+fn equal_numbers_of_nodes_are_equal_nodes() {
+    let mut scratch = Scratch::default();
+    let mut nodes = |payload: &str| {
+        read_into(payload.as_bytes(), &mut Facts::default(), &mut scratch).unwrap();
+        scratch.learned.nodes()
+    };
+    assert_eq!(nodes(r#"{"b":1,"c":{"d":2}}"#), None, "learned, not known before");
+    let known = nodes(r#"{"b":3,"c":{"d":"x"}}"#);
+    assert!(known.is_some());
+    for other in [r#"{"b":1}"#, r#"{"b":1,"c":{"d":2},"e":3}"#, r#"{"b":1,"c":2,"d":3}"#, "1", r#"{"b":{}}"#]
+    {
+        assert_eq!(nodes(other), None, "{other}");
+    }
+    assert_eq!(nodes(r#"{"e":1}"#), None);
+    let other = nodes(r#"{"e":1}"#);
+    assert!(other.is_some() && other != known, "given up after so many others");
+}
