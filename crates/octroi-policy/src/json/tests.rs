@@ -355,8 +355,7 @@ fn equal_numbers_of_nodes_are_equal_nodes() {
     assert_eq!(nodes(r#"{"b":1,"c":{"d":2}}"#), None, "learned, not known before");
     let known = nodes(r#"{"b":3,"c":{"d":"x"}}"#);
     assert!(known.is_some());
-    for other in [r#"{"b":1}"#, r#"{"b":1,"c":{"d":2},"e":3}"#, r#"{"b":1,"c":2,"d":3}"#, "1", r#"{"b":{}}"#]
-    {
+    for other in [r#"{"b":1}"#, r#"{"b":1,"c":{"d":2},"e":3}"#, r#"{"b":1,"c":2,"d":3}"#, "1"] {
         assert_eq!(nodes(other), None, "{other}");
     }
     assert_eq!(nodes(r#"{"e":1}"#), None);
