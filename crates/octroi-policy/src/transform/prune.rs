@@ -36,10 +36,12 @@ pub(super) enum Unmade {
     Nothing,
 }
 
-enum Tree {
-    Object(BTreeMap<String, Tree>),
-    Array(Vec<Tree>),
-    Leaf(String),
+enum Tree<'f> {
+    Object(BTreeMap<&'f str, Tree<'f>>),
+    Array(Vec<Tree<'f>>),
+    Leaf(&'f str),
+    /// A text that is to be quoted.
+    Text(&'f str),
 }
 
 /// The payload of the copy: keys in the order of their bytes, without white space.
@@ -50,10 +52,10 @@ pub(super) fn payload(facts: &Facts<'_>, payload: &[u8], keep: &[Keep]) -> Resul
     if walk.node != facts.nodes.len() || walk.leaf != facts.leaves.len() {
         return Err(Unmade::Mismatch);
     }
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(payload.len());
     match hoist(facts, keep, kept.ok_or(Unmade::Nothing)?)? {
         tree @ (Tree::Object(_) | Tree::Array(_)) => write(&tree, &mut out),
-        Tree::Leaf(_) => return Err(Unmade::Nothing),
+        Tree::Leaf(_) | Tree::Text(_) => return Err(Unmade::Nothing),
     }
     Ok(out)
 }
@@ -67,7 +69,7 @@ struct Walk<'f, 'a> {
     leaf: usize,
 }
 
-impl Walk<'_, '_> {
+impl<'f> Walk<'f, '_> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -79,7 +81,7 @@ impl Walk<'_, '_> {
     }
 
     /// The value here, without what is not kept.
-    fn value(&mut self, depth: u8) -> Result<Option<Tree>, Unmade> {
+    fn value(&mut self, depth: u8) -> Result<Option<Tree<'f>>, Unmade> {
         let (open, close) = match self.peek() {
             Some(b'{') => (b'{', b'}'),
             Some(b'[') => (b'[', b']'),
@@ -106,7 +108,7 @@ impl Walk<'_, '_> {
         if open == b'{' { self.object(depth + 1) } else { self.array(depth + 1) }
     }
 
-    fn object(&mut self, depth: u8) -> Result<Option<Tree>, Unmade> {
+    fn object(&mut self, depth: u8) -> Result<Option<Tree<'f>>, Unmade> {
         let mut kept = BTreeMap::new();
         loop {
             self.string()?;
@@ -116,7 +118,7 @@ impl Walk<'_, '_> {
             self.expect(b':')?;
             self.space();
             if let Some(value) = self.value(depth)? {
-                kept.insert(node.key.to_string(), value);
+                kept.insert(node.key.as_ref(), value);
             }
             if self.ends(b'}')? {
                 return Ok((!kept.is_empty()).then_some(Tree::Object(kept)));
@@ -124,7 +126,7 @@ impl Walk<'_, '_> {
         }
     }
 
-    fn array(&mut self, depth: u8) -> Result<Option<Tree>, Unmade> {
+    fn array(&mut self, depth: u8) -> Result<Option<Tree<'f>>, Unmade> {
         let mut kept = Vec::new();
         loop {
             kept.extend(self.value(depth)?);
@@ -166,28 +168,28 @@ impl Walk<'_, '_> {
         self.expect(b'"')
     }
 
-    fn scalar(&mut self, empty: &str) -> Result<Option<Tree>, Unmade> {
+    fn scalar(&mut self, empty: &'static str) -> Result<Option<Tree<'f>>, Unmade> {
         let (Some(leaf), Some(keep)) = (self.facts.leaves.get(self.leaf), self.keep.get(self.leaf)) else {
             return Err(Unmade::Mismatch);
         };
         self.leaf += 1;
-        let text = match keep {
-            Keep::No => return Ok(None),
-            Keep::Text(text) => quoted(text),
-            Keep::Number(number) => number.clone(),
-            Keep::AsIs => match &leaf.value {
-                Scalar::Empty => empty.to_owned(),
-                Scalar::Boolean(boolean) => boolean.to_string(),
-                Scalar::Number(_, text) => (*text).to_owned(),
-                Scalar::Text(text) => quoted(text),
-            },
-        };
-        Ok(Some(Tree::Leaf(text)))
+        Ok(match keep {
+            Keep::No => None,
+            Keep::Text(text) => Some(Tree::Text(text)),
+            Keep::Number(number) => Some(Tree::Leaf(number)),
+            Keep::AsIs => Some(match &leaf.value {
+                Scalar::Empty => Tree::Leaf(empty),
+                Scalar::Boolean(true) => Tree::Leaf("true"),
+                Scalar::Boolean(false) => Tree::Leaf("false"),
+                Scalar::Number(_, text) => Tree::Leaf(text),
+                Scalar::Text(text) => Tree::Text(text),
+            }),
+        })
     }
 }
 
 /// Lifts what stands below a data root to the top, where its names begin.
-fn hoist(facts: &Facts<'_>, keep: &[Keep], mut tree: Tree) -> Result<Tree, Unmade> {
+fn hoist<'f>(facts: &'f Facts<'_>, keep: &[Keep], mut tree: Tree<'f>) -> Result<Tree<'f>, Unmade> {
     let mut roots: Vec<Vec<&str>> = Vec::new();
     for (leaf, keep) in facts.leaves.iter().zip(keep) {
         if let (LeafRole::Data { root: root @ 1.. }, true) = (leaf.role, *keep != Keep::No) {
@@ -203,7 +205,7 @@ fn hoist(facts: &Facts<'_>, keep: &[Keep], mut tree: Tree) -> Result<Tree, Unmad
     for root in &roots {
         match take(&mut tree, root) {
             Some(Tree::Object(below)) => lifted.push(below),
-            Some(Tree::Array(_) | Tree::Leaf(_)) | None => return Err(Unmade::Collision),
+            Some(Tree::Array(_) | Tree::Leaf(_) | Tree::Text(_)) | None => return Err(Unmade::Collision),
         }
     }
     if let Tree::Object(top) = &mut tree {
@@ -217,7 +219,7 @@ fn hoist(facts: &Facts<'_>, keep: &[Keep], mut tree: Tree) -> Result<Tree, Unmad
 }
 
 /// Takes out the value at that path, and the objects that become empty.
-fn take(tree: &mut Tree, path: &[&str]) -> Option<Tree> {
+fn take<'f>(tree: &mut Tree<'f>, path: &[&str]) -> Option<Tree<'f>> {
     let (first, rest) = path.split_first()?;
     let Tree::Object(map) = tree else { return None };
     if rest.is_empty() {
@@ -231,9 +233,10 @@ fn take(tree: &mut Tree, path: &[&str]) -> Option<Tree> {
     taken
 }
 
-fn write(tree: &Tree, out: &mut Vec<u8>) {
+fn write(tree: &Tree<'_>, out: &mut Vec<u8>) {
     match tree {
         Tree::Leaf(text) => out.extend_from_slice(text.as_bytes()),
+        Tree::Text(text) => quoted(text, out),
         Tree::Array(items) => {
             out.push(b'[');
             for (at, item) in items.iter().enumerate() {
@@ -250,7 +253,7 @@ fn write(tree: &Tree, out: &mut Vec<u8>) {
                 if at > 0 {
                     out.push(b',');
                 }
-                out.extend_from_slice(quoted(key).as_bytes());
+                quoted(key, out);
                 out.push(b':');
                 write(value, out);
             }
@@ -259,18 +262,19 @@ fn write(tree: &Tree, out: &mut Vec<u8>) {
     }
 }
 
-/// A JSON string (RFC 8259 section 7).
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\0'..='\x1f' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
-            other => out.push(other),
+/// Appends a JSON string (RFC 8259 section 7).
+fn quoted(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    if text.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        for byte in text.bytes() {
+            match byte {
+                b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+                ..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+                _ => out.push(byte),
+            }
         }
+    } else {
+        out.extend_from_slice(text.as_bytes());
     }
-    out.push('"');
-    out
+    out.push(b'"');
 }

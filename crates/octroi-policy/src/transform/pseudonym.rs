@@ -3,7 +3,7 @@
 //! INVARIANT: each part is length-prefixed, so that no two lists of parts give
 //! the same bytes.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -40,14 +40,13 @@ impl PseudonymKey {
             mac.update(part.as_bytes());
         }
         for byte in mac.finalize().into_bytes().iter().take(16) {
-            // Writing to a String cannot fail.
-            write!(hex, "{byte:02x}").unwrap_or_default();
+            hex.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
         }
         hex
     }
 
     /// `p1-<key id>-<32 hexadecimal digits>`.
     pub(super) fn pseudonym(&self, parts: &[&str; 5]) -> String {
-        format!("p1-{}-{}", self.id, self.digest(parts))
+        ["p1-", &self.id, "-", &self.digest(parts)].concat()
     }
 }

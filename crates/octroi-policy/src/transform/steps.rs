@@ -6,13 +6,13 @@ use super::prune::{self, Keep, Unmade};
 use super::{
     COPY_ID_KEY, KeySource, Piece, PlanStep, PseudonymKey, TransformInput, TransformRefused, Transformed,
 };
+use crate::Timestamp;
 use crate::ast::GeoGrain;
 use crate::facts::{Facts, Leaf, LeafRole, Scalar};
 use crate::format::instant_of;
 use crate::names::fold;
-use crate::{Timestamp, same_name};
 
-/// Names on the path of a leaf that tell where something is.
+/// Names on the path of a leaf that tell where something is; like all names here, each is its own key.
 const GEO: [&str; 22] = [
     "lat",
     "latitude",
@@ -39,6 +39,9 @@ const GEO: [&str; 22] = [
 ];
 const LATITUDE: [&str; 2] = ["lat", "latitude"];
 const LONGITUDE: [&str; 4] = ["lon", "lng", "long", "longitude"];
+/// Names of an instant, and how longer ones end.
+const TIME: [&str; 6] = ["ts", "t", "observedat", "receivedat", "createdat", "dateobserved"];
+const TIME_ENDS: [&str; 3] = ["time", "timestamp", "date"];
 /// A device identifier shorter than this is looked for as a whole value only.
 const SHORT: usize = 4;
 
@@ -92,7 +95,11 @@ impl<'w, 'm> Work<'w, 'm> {
             })?;
         let key = usable(keys, COPY_ID_KEY, "")?;
         let id = key.digest(&["octroi:copy-id", input.producer, input.purpose, input.copy, input.record_id]);
-        let topic = self.topic.unwrap_or_else(|| level_safe(input.copy));
+        let topic = self.topic.unwrap_or_else(|| {
+            let mut topic = String::new();
+            level_safe(input.copy, &mut topic);
+            topic
+        });
         Ok(Transformed { payload, topic, device: self.device, time: self.time, commune: self.commune, id })
     }
 
@@ -188,7 +195,7 @@ impl<'w, 'm> Work<'w, 'm> {
                     Piece::Commune => self.input.commune.ok_or(TransformRefused::CommuneAbsent)?,
                     Piece::Device => self.device.as_deref().ok_or(TransformRefused::DeviceAbsent)?,
                 };
-                topic.push_str(&level_safe(value));
+                level_safe(value, &mut topic);
             }
         }
         Ok(topic)
@@ -196,24 +203,31 @@ impl<'w, 'm> Work<'w, 'm> {
 }
 
 fn usable(keys: &dyn KeySource, reference: &str, period: &str) -> Result<PseudonymKey, TransformRefused> {
-    let reference = reference.to_owned();
-    match keys.key(&reference, period) {
-        None => Err(TransformRefused::KeyMissing { reference }),
+    match keys.key(reference, period) {
+        None => Err(TransformRefused::KeyMissing { reference: reference.to_owned() }),
         Some(key) if key.is_usable() => Ok(key),
-        Some(_) => Err(TransformRefused::KeyUnusable { reference }),
+        Some(_) => Err(TransformRefused::KeyUnusable { reference: reference.to_owned() }),
     }
 }
 
-/// A value as one topic level: nothing in it can end the level or widen it.
-fn level_safe(value: &str) -> String {
+/// Appends a value as one topic level: nothing in it can end the level or widen it.
+fn level_safe(value: &str, topic: &mut String) {
     let plain = |character: char| character.is_ascii_alphanumeric() || "._:-".contains(character);
-    let safe: String =
-        value.chars().map(|character| if plain(character) { character } else { '_' }).collect();
-    if safe.is_empty() { "_".to_owned() } else { safe }
+    if !value.is_empty() && value.chars().all(plain) {
+        return topic.push_str(value);
+    }
+    topic.extend(value.chars().map(|character| if plain(character) { character } else { '_' }));
+    if value.is_empty() {
+        topic.push('_');
+    }
 }
 
 /// An instant on the grid, as text; a local time stays local.
 fn floored(text: &str, grid: Grid) -> Option<String> {
+    // Both forms begin with the year; most texts do not.
+    if !text.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
     if let Some(instant) = Timestamp::parse_rfc3339(text) {
         return Some(grid.floor(instant).to_string());
     }
@@ -225,15 +239,13 @@ fn floored(text: &str, grid: Grid) -> Option<String> {
 fn is_time(facts: &Facts<'_>, leaf: &Leaf<'_>) -> bool {
     facts.node(leaf.node).is_some_and(|node| {
         let key = fold(&node.key);
-        ["time", "timestamp", "date"].iter().any(|end| key.ends_with(fold(end).as_ref()))
-            || ["ts", "t", "observedat", "receivedat", "createdat", "dateobserved"]
-                .iter()
-                .any(|name| same_name(&key, name))
+        TIME_ENDS.iter().any(|end| key.ends_with(end)) || TIME.contains(&key.as_ref())
     })
 }
 
+/// Whether the key folds like one of `names`, each of which is its own key.
 fn is_one_of(key: &str, names: &[&str]) -> bool {
-    names.iter().any(|name| same_name(key, name))
+    names.contains(&fold(key).as_ref())
 }
 
 /// A coordinate on a grid of a kilometre or a little more; `None` for anything else.
@@ -261,4 +273,16 @@ fn on_grid(facts: &Facts<'_>, leaf: &Leaf<'_>) -> Option<String> {
     let narrowing = snap(beside, STEP).to_radians().cos().max(0.01);
     let step = (STEP / narrowing * 1000.0).ceil() / 1000.0;
     Some(format!("{:.3}", snap(degrees, step)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_that_keys_are_compared_with_are_their_own_keys() {
+        for name in GEO.iter().chain(&LATITUDE).chain(&LONGITUDE).chain(&TIME).chain(&TIME_ENDS) {
+            assert_eq!(fold(name), *name);
+        }
+    }
 }
