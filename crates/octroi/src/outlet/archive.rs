@@ -212,7 +212,9 @@ impl Archive {
             sum.records += count.records;
             sum.bytes += count.bytes;
         }
-        self.cut = None;
+        if let Some(cut) = self.cut.take() {
+            self.sorter.recycle(cut.batch);
+        }
         self.health = Health { state: OutletState::Up, ..Health::default() };
         Ok(())
     }

@@ -15,6 +15,8 @@ use super::{EVENT_TYPE, Event};
 
 /// How deep a payload may nest and still be inline; common readers give up above some hundreds.
 const INLINE_DEPTH_MAX: usize = 64;
+/// What a line commonly has beside its payload, bytes.
+const LINE: usize = 512;
 
 /// Writes events; keeps the text of the last second, for most events share it.
 #[derive(Debug, Default)]
@@ -26,6 +28,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Appends the event's object, without a line end.
     pub(super) fn write(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        out.reserve(event.payload.len() + LINE);
         out.extend_from_slice(br#"{"specversion":"1.0","id":"#);
         string(event.id, out);
         member("source", event.source, out);
@@ -98,7 +101,8 @@ fn member(name: &str, value: &str, out: &mut Vec<u8>) {
 
 fn string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    if text.bytes().any(needs_escape) {
+    // Not `any`: without an early end this takes many bytes at once.
+    if text.bytes().fold(false, |found, byte| found | needs_escape(byte)) {
         for byte in text.bytes() {
             match byte {
                 b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
@@ -128,7 +132,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 fn may_be_inline(payload: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(payload) else { return false };
     // A line break is legal between tokens, but would end the line.
-    if payload.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+    if payload.iter().fold(false, |found, byte| found | matches!(byte, b'\n' | b'\r')) {
         return false;
     }
     serde_json::from_str::<IgnoredAny>(text).is_ok() && readers_can_take(payload)

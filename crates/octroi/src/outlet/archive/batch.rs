@@ -30,19 +30,27 @@ pub(super) struct Batch {
 #[derive(Debug, Default)]
 pub(super) struct Sorter {
     writer: Writer,
+    /// The partition of the last record, and what it was named of.
     path: String,
+    space: String,
+    domain: String,
     hour: Option<i64>,
     hour_path: String,
+    /// Empty buffers of batches that were written: to grow one anew costs more than to fill it.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Sorter {
     /// Appends the record's line to its partition.
     pub(super) fn push(&mut self, event: &Event<'_>, batch: &mut Batch) {
         self.name_partition(event);
-        if !batch.partitions.contains_key(&self.path) {
-            batch.partitions.insert(self.path.clone(), Vec::new());
-        }
-        let Some(lines) = batch.partitions.get_mut(&self.path) else { return };
+        let lines = match batch.partitions.get_mut(&self.path) {
+            Some(lines) => lines,
+            None => {
+                let lines = self.spare.pop().unwrap_or_default();
+                batch.partitions.entry(self.path.clone()).or_insert(lines)
+            }
+        };
         let before = lines.len();
         self.writer.write(event, lines);
         lines.push(b'\n');
@@ -56,8 +64,21 @@ impl Sorter {
         }
     }
 
+    /// Takes back the buffers of a batch that was written. One that was mostly empty is freed, so that a
+    /// burst is not remembered for ever.
+    pub(super) fn recycle(&mut self, batch: Batch) {
+        let used = |lines: &Vec<u8>| lines.len() >= lines.capacity() / 4;
+        self.spare = batch.partitions.into_values().filter(used).collect();
+        self.spare.iter_mut().for_each(Vec::clear);
+    }
+
     fn name_partition(&mut self, event: &Event<'_>) {
         let hour = event.received.0.div_euclid(MICROS_PER_HOUR);
+        if self.hour == Some(hour) && self.space == event.space && self.domain == event.domain {
+            return;
+        }
+        event.space.clone_into(&mut self.space);
+        event.domain.clone_into(&mut self.domain);
         if self.hour != Some(hour) {
             let date = Timestamp(hour.saturating_mul(MICROS_PER_HOUR)).date();
             self.hour_path = format!("/date={date}/hour={:02}", hour.rem_euclid(24));
