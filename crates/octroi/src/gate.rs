@@ -10,6 +10,8 @@
 //! INVARIANT: an [`Outgoing`] is made here and nowhere else, and only with the
 //! permit for its own record and target.
 
+use std::fmt::Write as _;
+
 use octroi_policy::{
     CopyIx, Decision, Input, KeySource, Label, Policy, SourceIx, SpaceIx, TargetIx, Timestamp,
     TransformInput, Transformed, read,
@@ -159,7 +161,7 @@ impl Gate<'_> {
             Way::Primary(_) => then.iter().any(|then| matches!(then, Way::Primary(_))),
             Way::Copy(copy) => then.iter().any(|then| match then {
                 Way::Primary(_) => false,
-                Way::Copy(then) => copy_id(&then_policy, *then) == copy_id(now_policy, *copy),
+                Way::Copy(then) => covers(&then_policy, *then, now_policy, *copy),
             }),
         };
         let open: Vec<Way> =
@@ -216,7 +218,10 @@ impl Gate<'_> {
         let source = source.ok_or(Withheld::NotAllowed)?;
         let domain = message.domain.and_then(|domain| policy.domains().get(domain.index()));
         let domain = domain.map_or("", |domain| domain.id.as_str());
-        let id = format!("{}/{seq}", self.origin);
+        let mut id = String::with_capacity(self.origin.len() + 21);
+        id.push_str(self.origin);
+        // Writing to a `String` cannot fail.
+        write!(id, "/{seq}").unwrap_or_default();
         let commune = Some(message.commune).filter(|commune| !commune.is_empty());
         let device = Some(message.device).filter(|device| !device.is_empty());
         let mut event = Event {
@@ -256,8 +261,8 @@ impl Gate<'_> {
                 let markings = markings(label);
                 (event.space, event.namespace, event.markings) = (&rule.id, &rule.id, &markings);
                 event.level = label.level;
-                let copy_id = format!("{id}/{}", rule.id);
                 let Some(plan) = &rule.transform else {
+                    let copy_id = format!("{id}/{}", rule.id);
                     event.id = &copy_id;
                     return leave(event);
                 };
@@ -318,8 +323,12 @@ fn ways_to(policy: &Policy, target: &str, outcome: &StoredOutcome) -> Vec<Way> {
     primary.into_iter().chain(copies.filter(to_target).map(Way::Copy)).collect()
 }
 
-fn copy_id(policy: &Policy, copy: CopyIx) -> Option<&str> {
-    policy.copies().get(copy.index()).map(|copy| copy.id.as_str())
+/// Whether a copy of then allows that copy now: the same one, and not raw where it was transformed.
+fn covers(then_policy: &Policy, then: CopyIx, now_policy: &Policy, now: CopyIx) -> bool {
+    let then = then_policy.copies().get(then.index());
+    let now = now_policy.copies().get(now.index());
+    then.zip(now)
+        .is_some_and(|(then, now)| then.id == now.id && (then.transform.is_none() || now.transform.is_some()))
 }
 
 fn markings(label: Label) -> String {
@@ -347,3 +356,6 @@ fn content_type(format: octroi_policy::ast::Format) -> &'static str {
         | Format::Shelly => "application/json",
     }
 }
+
+#[cfg(test)]
+mod tests;
