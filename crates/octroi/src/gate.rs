@@ -12,9 +12,10 @@
 
 use std::fmt::Write as _;
 
+use octroi_policy::ast::Format;
 use octroi_policy::{
-    CopyIx, Decision, Input, KeySource, Label, Policy, SourceIx, SpaceIx, TargetIx, Timestamp,
-    TransformInput, Transformed, read,
+    CopyInfo, CopyIx, Decision, Input, KeySource, Label, Policy, SourceIx, SpaceIx, TargetIx, Timestamp,
+    TransformInput, TransformPlan, Transformed, read,
 };
 
 use crate::outlet::Event;
@@ -266,26 +267,37 @@ impl Gate<'_> {
                     event.id = &copy_id;
                     return leave(event);
                 };
-                plan.can_run().map_err(|_| Withheld::TransformUnavailable)?;
-                let facts = read(source.format, message.topic, message.payload)
-                    .map_err(|_| Withheld::TransformRefused)?;
-                let input = TransformInput {
-                    facts: &facts,
-                    payload: message.payload,
-                    topic: message.topic,
-                    device,
-                    domain,
-                    commune,
-                    producer: &source.producer,
-                    purpose: &rule.purpose,
-                    copy: &rule.id,
-                    received: message.received,
-                    record_id: &id,
-                };
-                let made = plan.apply(&input, self.keys).map_err(|_| Withheld::TransformRefused)?;
+                let made = self.make(message, source.format, &event, rule, plan)?;
                 leave(transformed(event, &made))
             }
         }
+    }
+
+    /// The transformed copy of a message; `event` is the original as it would leave.
+    fn make(
+        &self,
+        message: &Message<'_>,
+        format: Format,
+        event: &Event<'_>,
+        rule: &CopyInfo,
+        plan: &TransformPlan,
+    ) -> Result<Transformed, Withheld> {
+        plan.can_run().map_err(|_| Withheld::TransformUnavailable)?;
+        let facts = read(format, message.topic, message.payload).map_err(|_| Withheld::TransformRefused)?;
+        let input = TransformInput {
+            facts: &facts,
+            payload: message.payload,
+            topic: message.topic,
+            device: event.device,
+            domain: event.domain,
+            commune: event.commune,
+            producer: event.producer,
+            purpose: &rule.purpose,
+            copy: &rule.id,
+            received: message.received,
+            record_id: event.id,
+        };
+        plan.apply(&input, self.keys).map_err(|_| Withheld::TransformRefused)
     }
 }
 
@@ -342,8 +354,7 @@ fn markings(label: Label) -> String {
     text
 }
 
-fn content_type(format: octroi_policy::ast::Format) -> &'static str {
-    use octroi_policy::ast::Format;
+fn content_type(format: Format) -> &'static str {
     match format {
         Format::Opaque | Format::SparkplugB => "application/octet-stream",
         Format::Senml => "application/senml+json",
