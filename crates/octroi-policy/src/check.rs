@@ -13,6 +13,7 @@ mod rules;
 mod territory;
 
 use crate::ast::{Acknowledge, Block, Document};
+use crate::text::text;
 use crate::{Code, Cog, Date, Finding, Location, Severity};
 
 /// Every structural finding on the day the policy takes effect, by place.
@@ -80,8 +81,15 @@ impl Report {
 
     fn push(&mut self, code: Code, severity: Severity, said: Said<'_>) {
         let Said { subject, at, message, why, fix, witness } = said;
-        let why = why.to_owned();
-        let finding = Finding { code, severity, location: at, message, why, fix, witness };
+        let finding = Finding {
+            code,
+            severity,
+            location: at,
+            message: message.into(),
+            why: why.into(),
+            fix: fix.into(),
+            witness: witness.map(Into::into),
+        };
         self.entries.push((subject.to_owned(), finding));
     }
 
@@ -91,7 +99,13 @@ impl Report {
             let accepted = acknowledged(document, finding.code, subject, today);
             if let Some(block) = accepted.filter(|_| finding.severity == Severity::Warning) {
                 finding.severity = Severity::Info;
-                finding.fix = format!("accepted by {} until {}: {}", block.by, block.expires, block.because);
+                finding.fix = text!(
+                    "accepted by {by} until {until}: {because}",
+                    "accepté par {by} jusqu'au {until} : {because}",
+                    by = block.by,
+                    until = block.expires,
+                    because = block.because,
+                );
             }
         }
         for block in &document.acknowledge {

@@ -18,8 +18,6 @@ use crate::{
     Date, Decision, DomainIx, Facts, Input, Label, Level, Outcome, Policy, ReadError, TargetIx, Timestamp,
 };
 
-pub use words::Lang;
-
 /// A decision with its reasons.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "as in the policy and in decisions")]

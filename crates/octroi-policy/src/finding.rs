@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::ast::Given;
+use crate::{Date, Text};
+
 /// Where in the policy's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Location {
@@ -87,8 +90,25 @@ impl fmt::Display for Code {
     }
 }
 
+/// What shows a fault: fed to `explain`, it comes out as the finding says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Witness {
+    /// In words: a commune, a flow, a message.
+    pub text: Text,
+    /// The message, written as a test gives one; `None` where no message can show it.
+    pub given: Option<Given>,
+    /// The day on which it shows, where that is not any day.
+    pub at: Option<Date>,
+}
+
+impl<T: Into<Text>> From<T> for Witness {
+    fn from(text: T) -> Self {
+        Self { text: text.into(), given: None, at: None }
+    }
+}
+
 /// One fault found in a policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// Which check.
     pub code: Code,
@@ -97,11 +117,11 @@ pub struct Finding {
     /// Where.
     pub location: Location,
     /// What is wrong, with names in backticks.
-    pub message: String,
+    pub message: Text,
     /// Why it matters.
-    pub why: String,
+    pub why: Text,
     /// How to mend it.
-    pub fix: String,
+    pub fix: Text,
     /// A concrete message, commune or flow that shows it.
-    pub witness: Option<String>,
+    pub witness: Option<Witness>,
 }

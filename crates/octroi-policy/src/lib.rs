@@ -30,6 +30,7 @@ mod render;
 mod schema;
 mod scratch;
 mod testing;
+mod text;
 mod time;
 pub mod topic;
 mod transform;
@@ -39,9 +40,9 @@ pub use cog::{Cog, CommuneIx, CommuneSet};
 pub use decision::{CopyIx, Decision, DomainIx, Input, Outcome, Reason, RuleIx, SourceIx, SpaceIx, TargetIx};
 pub use engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, TargetInfo};
 pub use engine::{Policy, PolicyHash};
-pub use explain::{CopyState, Explanation, Lang, MatchedRule, PolicyName, RequirementState, ShownFacts};
+pub use explain::{CopyState, Explanation, MatchedRule, PolicyName, RequirementState, ShownFacts};
 pub use facts::{Ambiguity, Facts, Kind, Leaf, LeafRole, Node, Position, Scalar, leaf_has_type};
-pub use finding::{Code, Finding, Location, Severity};
+pub use finding::{Code, Finding, Location, Severity, Witness};
 pub use format::{ReadError, read, read_with};
 pub use label::{Label, Level, Marking, Markings};
 pub use names::{fold, fold_into, same_name};
@@ -50,6 +51,7 @@ pub use prove::{Proof, prove, prove_at};
 pub use render::{render, render_all};
 pub use schema::json_schema;
 pub use testing::{TestResult, run_tests};
+pub use text::{Lang, Text};
 pub use time::{Date, Timestamp};
 pub use transform::{
     COPY_ID_KEY, KeySource, NotYet, PseudonymKey, TransformError, TransformInput, TransformPlan,

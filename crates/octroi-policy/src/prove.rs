@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What the enumeration found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proof {
     /// C09, C10, C24, C34.
     pub findings: Vec<Finding>,
@@ -68,9 +68,9 @@ pub fn prove_at(policy: &Policy, document: &Document, today: Date) -> Proof {
             code: Code::C34,
             severity: Severity::Error,
             location: failed.location,
-            message: format!("the test `{}` fails", failed.name),
-            why: failed.why,
-            fix: "correct the rule, or what the test expects".to_owned(),
+            message: format!("the test `{}` fails", failed.name).into(),
+            why: failed.why.into(),
+            fix: "correct the rule, or what the test expects".to_owned().into(),
             witness: None,
         });
     }
@@ -292,20 +292,23 @@ fn no_place(
         code: Code::C09,
         severity: Severity::Error,
         location: rule.at.clone(),
-        message: format!("the label {label} has no allowed space at any scale"),
-        why: format!("such messages are held until a policy allows a place; tried: {}", names.join(", ")),
-        fix: fix.to_owned(),
-        witness: Some(format!("{}, {}", in_words(policy, reach), policy.cog().display(commune))),
+        message: format!("the label {label} has no allowed space at any scale").into(),
+        why: format!("such messages are held until a policy allows a place; tried: {}", names.join(", "))
+            .into(),
+        fix: fix.to_owned().into(),
+        witness: Some(format!("{}, {}", in_words(policy, reach), policy.cog().display(commune)).into()),
     };
     if reach.by_word {
         finding.severity = Severity::Warning;
         finding.message = format!(
             "by rule `{}` a sender can have its own messages held: {label} has no allowed space",
             rule.id
-        );
+        )
+        .into();
         if let Some(block) = acknowledged(policy.document(), Code::C09, &rule.id, today) {
             finding.severity = Severity::Info;
-            finding.fix = format!("accepted by {} until {}: {}", block.by, block.expires, block.because);
+            finding.fix =
+                format!("accepted by {} until {}: {}", block.by, block.expires, block.because).into();
         }
     }
     Some(finding)
@@ -441,11 +444,13 @@ fn counterexample(
         message: format!(
             "the invariant `{}` can be broken: {} may reach `{target}`",
             invariant.id, way.label
-        ),
-        why: format!("by {by}"),
+        )
+        .into(),
+        why: format!("by {by}").into(),
         fix: "add a requirement that forbids it, lower the copy's `max_level`, or give up the invariant"
-            .to_owned(),
-        witness: Some(format!("{}: {} → {by} → `{target}`", message, way.label)),
+            .to_owned()
+            .into(),
+        witness: Some(format!("{}: {} → {by} → `{target}`", message, way.label).into()),
     }
 }
 
@@ -473,12 +478,13 @@ fn quarantine(policy: &Policy, document: &Document, proof: &mut Proof) {
             code: Code::C24,
             severity: Severity::Error,
             location: document.defaults.at_key("quarantine_target"),
-            message: format!("the quarantine's premises `{id}` are not allowed for `restricted`"),
+            message: format!("the quarantine's premises `{id}` are not allowed for `restricted`").into(),
             why: format!(
                 "not satisfied: {}; every doubt is kept there, and a doubt can be anything",
                 policy.named(obstacle)
-            ),
-            fix: "run the hub on the premises of a target that is allowed for `restricted`".to_owned(),
+            )
+            .into(),
+            fix: "run the hub on the premises of a target that is allowed for `restricted`".to_owned().into(),
             witness: None,
         });
     }

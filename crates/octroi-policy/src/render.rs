@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::{Finding, Severity, SourceFile};
+use crate::{Finding, Lang, Severity, SourceFile};
 
 /// How much of a long line is shown around the place, in characters.
 const BEFORE: usize = 60;
@@ -14,7 +14,7 @@ const SHOWN: usize = 100;
 
 /// One finding, ending with a newline. `colour`: with ANSI sequences.
 #[must_use]
-pub fn render(finding: &Finding, files: &[SourceFile], colour: bool) -> String {
+pub fn render(finding: &Finding, files: &[SourceFile], lang: Lang, colour: bool) -> String {
     let paint = Paint { colour };
     let Finding { code, severity, location, message, why, fix, witness } = finding;
     let (word, tint) = match severity {
@@ -24,7 +24,7 @@ pub fn render(finding: &Finding, files: &[SourceFile], colour: bool) -> String {
     };
     let mut out = String::new();
     let head = paint.in_colour(tint, &format!("{word}[{code}]"));
-    line(&mut out, &format!("{head}: {}", paint.in_colour("1", &shown(message))));
+    line(&mut out, &format!("{head}: {}", paint.in_colour("1", &shown(message.of(lang)))));
 
     let number = if location.line == 0 { String::new() } else { location.line.to_string() };
     let margin = " ".repeat(number.len().max(1));
@@ -45,16 +45,17 @@ pub fn render(finding: &Finding, files: &[SourceFile], colour: bool) -> String {
             line(&mut out, &format!("{margin} = {}: {}", paint.in_colour("1", name), shown(text)));
         }
     };
-    note("why", why);
-    note(if *severity == Severity::Info { "note" } else { "fix" }, fix);
-    note("witness", witness.as_deref().unwrap_or_default());
+    note("why", why.of(lang));
+    note(if *severity == Severity::Info { "note" } else { "fix" }, fix.of(lang));
+    note("witness", witness.as_ref().map_or("", |witness| witness.text.of(lang)));
     out
 }
 
 /// All of them, a blank line between, and a line that counts them.
 #[must_use]
-pub fn render_all(findings: &[Finding], files: &[SourceFile], colour: bool) -> String {
-    let mut out: String = findings.iter().map(|finding| render(finding, files, colour) + "\n").collect();
+pub fn render_all(findings: &[Finding], files: &[SourceFile], lang: Lang, colour: bool) -> String {
+    let mut out: String =
+        findings.iter().map(|finding| render(finding, files, lang, colour) + "\n").collect();
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -150,7 +151,7 @@ mod tests {
             fix: "write `dc-rennes`".into(),
             witness: Some("Rennes (35238)".into()),
         };
-        expected.assert_eq(&render(&finding, &files, false));
+        expected.assert_eq(&render(&finding, &files, Lang::En, false));
     }
 
     #[test]
@@ -239,17 +240,20 @@ mod tests {
             severity: Severity::Warning,
             location: Location { file: "p".into(), line: 1, column: 9 },
             message: "m".into(),
-            why: String::new(),
-            fix: String::new(),
+            why: String::new().into(),
+            fix: String::new().into(),
             witness: None,
         };
-        let coloured = render(&finding, &files, true);
+        let coloured = render(&finding, &files, Lang::En, true);
         let mut plain = String::new();
         let mut parts = coloured.split('\x1b');
         plain.push_str(parts.next().unwrap());
         parts.for_each(|part| plain.push_str(part.split_once('m').unwrap().1));
         assert_ne!(coloured, plain);
-        assert_eq!(plain.replace(' ', ""), render(&finding, &files, false).replace(' ', ""));
-        assert!(render_all(&[finding], &files, false).ends_with("no error: 0 errors, 1 warning, 0 notes\n"));
+        assert_eq!(plain.replace(' ', ""), render(&finding, &files, Lang::En, false).replace(' ', ""));
+        assert!(
+            render_all(&[finding], &files, Lang::En, false)
+                .ends_with("no error: 0 errors, 1 warning, 0 notes\n")
+        );
     }
 }

@@ -10,64 +10,26 @@ mod verdict;
 
 use crate::status::OutletState;
 
+pub use octroi_policy::Lang;
+
 pub use numbers::{bytes, clock, count, day, duration, per_second, seconds_between, signed};
 pub use verdict::{Tone, Verdict, Waiting};
 
-/// A language of the console and the command line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lang {
-    /// French.
-    #[default]
-    Fr,
-    /// English.
-    En,
-}
-
-impl Lang {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Fr, Self::En];
-
-    /// BCP 47.
-    #[must_use]
-    pub const fn tag(self) -> &'static str {
-        match self {
-            Self::Fr => "fr",
-            Self::En => "en",
+/// The best of an `Accept-Language` header (RFC 9110, 12.5.4); French if it names neither.
+#[must_use]
+pub fn accepted(header: &str) -> Lang {
+    let mut best: Option<(f32, Lang)> = None;
+    // The header's size is bounded by the server's; more ranges than this say nothing new.
+    for range in header.split(',').take(20) {
+        let mut parts = range.split(';');
+        let Some(lang) = parts.next().and_then(Lang::from_tag) else { continue };
+        let quality = parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(Ok(1.0), str::parse);
+        let Ok(quality) = quality else { continue };
+        if quality > 0.0 && best.is_none_or(|(highest, _)| quality > highest) {
+            best = Some((quality, lang));
         }
     }
-
-    /// The other one.
-    #[must_use]
-    pub const fn other(self) -> Self {
-        match self {
-            Self::Fr => Self::En,
-            Self::En => Self::Fr,
-        }
-    }
-
-    /// Of a tag like `fr`, `fr-FR` or `en_US.UTF-8`.
-    #[must_use]
-    pub fn from_tag(tag: &str) -> Option<Self> {
-        let primary = tag.trim().split(['-', '_', '.']).next().unwrap_or_default();
-        Self::ALL.into_iter().find(|lang| lang.tag().eq_ignore_ascii_case(primary))
-    }
-
-    /// The best of an `Accept-Language` header (RFC 9110, 12.5.4); French if it names neither.
-    #[must_use]
-    pub fn accepted(header: &str) -> Self {
-        let mut best: Option<(f32, Self)> = None;
-        // The header's size is bounded by the server's; more ranges than this say nothing new.
-        for range in header.split(',').take(20) {
-            let mut parts = range.split(';');
-            let Some(lang) = parts.next().and_then(Self::from_tag) else { continue };
-            let quality = parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(Ok(1.0), str::parse);
-            let Ok(quality) = quality else { continue };
-            if quality > 0.0 && best.is_none_or(|(highest, _)| quality > highest) {
-                best = Some((quality, lang));
-            }
-        }
-        best.map_or_else(Self::default, |(_, lang)| lang)
-    }
+    best.map_or_else(Lang::default, |(_, lang)| lang)
 }
 
 /// One text in both languages.
@@ -341,7 +303,7 @@ mod tests {
             ("french", Lang::Fr),
             ("english", Lang::Fr),
         ] {
-            assert_eq!(Lang::accepted(header), lang, "{header}");
+            assert_eq!(accepted(header), lang, "{header}");
         }
     }
 }

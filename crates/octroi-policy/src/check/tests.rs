@@ -40,18 +40,18 @@ fn check_each(cases: &[Broken], alone: bool) {
         let text = EXAMPLE.replacen(old, new, 1);
         let found = findings(&[file(&text)]);
         let fits = |finding: &Finding| {
-            let said = format!("{} | {}", finding.message, finding.fix);
+            let said = format!("{} | {}", finding.message.en, finding.fix.en);
             finding.code == *code
                 && under(&text, &finding.location).starts_with(place)
                 && said.contains(words)
-                && finding.witness.as_deref().unwrap_or_default().contains(witness)
+                && finding.witness.as_ref().map_or("", |w| &w.text.en).contains(witness)
         };
         let fresh: Vec<&Finding> =
             found.iter().filter(|f| !before.iter().any(|old| old.message == f.message)).collect();
         let others = fresh.iter().filter(|f| f.code != *code && f.severity == Severity::Error).count();
         if !fresh.iter().any(|finding| fits(finding)) || alone && others > 0 {
             let fresh: Vec<Finding> = fresh.into_iter().cloned().collect();
-            let said = render_all(&fresh, &[file(&text)], false);
+            let said = render_all(&fresh, &[file(&text)], Lang::En, false);
             failures.push(format!(
                 "\n## {what}: expected only {code} at `{place}` with `{words}`, `{witness}`\n{said}"
             ));
@@ -85,7 +85,7 @@ fn the_example_has_no_error_and_these_warnings() {
 
         no error: 0 errors, 2 warnings, 0 notes
     "#]]
-    .assert_eq(&render_all(&found, &[file], false));
+    .assert_eq(&render_all(&found, &[file], Lang::En, false));
 }
 
 #[test]
@@ -212,8 +212,8 @@ fn a_warning_is_accepted_on_record_until_its_day() {
     let document = parse(&files).document;
     let severity = |today: &str| {
         let found = structural_at(&document, Cog::vintage(2026), Date::parse(today).unwrap());
-        let about = found.iter().find(|f| f.message.contains("air-station-fixe")).unwrap();
-        (about.severity, about.fix.contains("accepted by dpo until 2027-01-31: trames lues"))
+        let about = found.iter().find(|f| f.message.en.contains("air-station-fixe")).unwrap();
+        (about.severity, about.fix.en.contains("accepted by dpo until 2027-01-31: trames lues"))
     };
     assert_eq!(severity("2027-01-31"), (Severity::Info, true));
     assert_eq!(severity("2027-02-01"), (Severity::Warning, false));
@@ -281,7 +281,7 @@ fn a_policy_is_read_the_same_from_one_file_or_several() {
     assert_eq!(names(&one.document), names(&several.document));
     assert_eq!(several.document.source[0].at.file, "b.toml");
     let twice = parse(&[two[0].clone(), two[0].clone()]);
-    assert!(twice.findings.iter().any(|f| f.message.contains("`[policy]` stands twice")));
+    assert!(twice.findings.iter().any(|f| f.message.en.contains("`[policy]` stands twice")));
 
     let swapped = [two[1].clone(), two[0].clone()];
     assert_eq!(hash(&two), hash(&swapped));
@@ -297,7 +297,7 @@ fn includes_are_read_even_from_a_broken_file() {
     assert_eq!(includes(&file(text)), ["../doctrine-fr", "more.toml"]);
     for bad in ["include = \"x\"", "include = [\"/etc\"]", "include = [3]", "include = [\"\"]"] {
         let found = findings(&[file(&format!("{bad}\n{EXAMPLE}"))]);
-        assert!(found.iter().any(|f| f.message.contains("`include`")), "{bad}");
+        assert!(found.iter().any(|f| f.message.en.contains("`include`")), "{bad}");
     }
 }
 
@@ -309,7 +309,7 @@ fn is_total(text: &str) {
     for finding in findings(&files) {
         let lines = text.split('\n').count();
         assert!(finding.location.line as usize <= lines, "{finding:?}");
-        assert!(!render(&finding, &files, true).is_empty());
+        assert!(!render(&finding, &files, Lang::En, true).is_empty());
     }
 }
 

@@ -26,9 +26,10 @@ pub(crate) fn compile(document: &Document, hash: [u8; 32]) -> Result<Policy, Vec
             code: Code::C05,
             severity: Severity::Error,
             location: document.policy.at_key("cog"),
-            message: format!("there is no vintage `{}` of the official geographic code", document.policy.cog),
-            why: "perimeters are sets of communes of one vintage".to_owned(),
-            fix: format!("write one of {:?}", Cog::VINTAGES),
+            message: format!("there is no vintage `{}` of the official geographic code", document.policy.cog)
+                .into(),
+            why: "perimeters are sets of communes of one vintage".to_owned().into(),
+            fix: format!("write one of {:?}", Cog::VINTAGES).into(),
             witness: None,
         }]);
     };
@@ -77,9 +78,9 @@ fn find(findings: &mut Vec<Finding>, ids: &Ids<'_>, id: &str, at: impl FnOnce() 
             code: Code::C03,
             severity: Severity::Error,
             location: at(),
-            message: format!("there is no {} `{id}`", ids.kind),
-            why: "a reference that means nothing protects nothing".to_owned(),
-            fix: format!("define it in a `[[{}]]` block, or correct the name", ids.kind),
+            message: format!("there is no {} `{id}`", ids.kind).into(),
+            why: "a reference that means nothing protects nothing".to_owned().into(),
+            fix: format!("define it in a `[[{}]]` block, or correct the name", ids.kind).into(),
             witness: None,
         });
     }
@@ -169,9 +170,9 @@ impl<'d> Compiler<'d> {
             code,
             severity: Severity::Error,
             location,
-            message,
-            why: why.to_owned(),
-            fix: fix.to_owned(),
+            message: message.into(),
+            why: why.to_owned().into(),
+            fix: fix.to_owned().into(),
             witness: None,
         });
     }

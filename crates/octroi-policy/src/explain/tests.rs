@@ -1,6 +1,6 @@
 use expect_test::{Expect, expect};
 
-use super::Lang;
+use crate::Lang;
 use crate::{Input, Policy, SourceFile, Timestamp, parse};
 
 const EXAMPLE: &str = include_str!("../../../../policies/bretagne-exemple.toml");

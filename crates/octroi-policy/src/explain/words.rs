@@ -4,27 +4,10 @@
 use std::fmt::Write as _;
 
 use super::{CopyState, Explanation, RequirementState};
-use crate::Level;
 use crate::ast::Scale;
-
-/// The language of the words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Lang {
-    /// Français.
-    #[default]
-    Fr,
-    /// English.
-    En,
-}
+use crate::{Lang, Level};
 
 impl Lang {
-    const fn pick(self, fr: &'static str, en: &'static str) -> &'static str {
-        match self {
-            Self::Fr => fr,
-            Self::En => en,
-        }
-    }
-
     /// ` :` or `:`
     const fn colon(self) -> &'static str {
         self.pick(" :", ":")

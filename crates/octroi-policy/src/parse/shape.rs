@@ -385,9 +385,17 @@ pub(super) fn code_as_number(at: Location, written: &str) -> Finding {
         "codes of the official registers are text: as a number, `01004` loses its zero and `2A004` is none",
         format!("write \"{written}\""),
     );
-    Finding { witness: Some(witness), ..found }
+    Finding { witness: Some(witness.into()), ..found }
 }
 
 pub(super) fn error(code: Code, location: Location, message: String, why: &str, fix: String) -> Finding {
-    Finding { code, severity: Severity::Error, location, message, why: why.to_owned(), fix, witness: None }
+    Finding {
+        code,
+        severity: Severity::Error,
+        location,
+        message: message.into(),
+        why: why.into(),
+        fix: fix.into(),
+        witness: None,
+    }
 }

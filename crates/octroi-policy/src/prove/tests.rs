@@ -17,8 +17,12 @@ fn check(from: &str, to: &str, expected: &[(Code, Severity, &str)]) {
     let found: Vec<_> = proof.findings.iter().filter(errors).collect();
     let all = expected.iter().all(|(code, severity, part)| {
         let is = |finding: &&&Finding| {
-            let text =
-                format!("{} {} {}", finding.message, finding.why, finding.witness.as_deref().unwrap_or(""));
+            let text = format!(
+                "{} {} {}",
+                finding.message.en,
+                finding.why.en,
+                finding.witness.as_ref().map_or("", |w| &w.text.en)
+            );
             finding.code == *code && finding.severity == *severity && text.contains(part)
         };
         found.iter().any(|finding| is(&finding))
@@ -29,7 +33,7 @@ fn check(from: &str, to: &str, expected: &[(Code, Severity, &str)]) {
 #[test]
 fn the_example_is_proved() {
     let proof = proof_of(EXAMPLE);
-    let found: Vec<_> = proof.findings.iter().map(|f| (f.code, f.severity, f.message.as_str())).collect();
+    let found: Vec<_> = proof.findings.iter().map(|f| (f.code, f.severity, f.message.en.as_str())).collect();
     assert!(matches!(found.as_slice(), [(Code::C09, Severity::Warning, _)]), "{found:#?}");
     assert!(found[0].2.starts_with("by rule `producteur-demande-plus` a sender can"), "{found:#?}");
     assert!(proof.table_cells > 1_000 && proof.flows > 1_000, "{proof:?}");
@@ -52,11 +56,16 @@ fn a_cloud_without_the_requirement_to_transform_breaks_an_invariant() {
     let open = EXAMPLE.replace("must = { transformed = true }", "must = { country_in = \"EEA\" }");
     let open = open.replace(copy, &copy.replace("internal", "sensitive"));
     let findings = proof_of(&open).findings;
-    let ids: Vec<_> = findings.iter().filter(|f| f.code == Code::C10).map(|f| f.message.as_str()).collect();
+    let ids: Vec<_> =
+        findings.iter().filter(|f| f.code == Code::C10).map(|f| f.message.en.as_str()).collect();
     assert_eq!(ids.len(), 2, "{findings:#?}");
     assert!(ids[0].contains("`G4`") || ids[1].contains("`G4`"), "{ids:?}");
-    let witness =
-        findings.iter().find_map(|f| f.witness.as_deref().filter(|_| f.message.contains("`G4`"))).unwrap();
+    let witness = findings
+        .iter()
+        .find_map(|f| {
+            f.witness.as_ref().map(|w| w.text.en.as_str()).filter(|_| f.message.en.contains("`G4`"))
+        })
+        .unwrap();
     assert!(witness.contains("copy `dechets-vers-cloud`") && witness.contains("dechets-badge"), "{witness}");
 }
 
@@ -85,5 +94,8 @@ fn a_test_that_fails_is_found_where_it_stands() {
     findings.retain(|finding| finding.severity == Severity::Error);
     assert_eq!(findings.len(), 1, "{findings:#?}");
     assert_eq!(findings[0].code, Code::C34);
-    assert!(findings[0].location.line > 400 && findings[0].why.contains("came `refused`"), "{findings:#?}");
+    assert!(
+        findings[0].location.line > 400 && findings[0].why.en.contains("came `refused`"),
+        "{findings:#?}"
+    );
 }

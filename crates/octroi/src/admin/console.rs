@@ -78,7 +78,7 @@ fn language(query: &PageQuery, headers: &HeaderMap) -> Lang {
     let chosen = query.lang.as_deref().and_then(Lang::from_tag);
     chosen.unwrap_or_else(|| {
         let wanted = headers.get(header::ACCEPT_LANGUAGE).and_then(|wanted| wanted.to_str().ok());
-        Lang::accepted(wanted.unwrap_or_default())
+        words::accepted(wanted.unwrap_or_default())
     })
 }
 

@@ -23,7 +23,7 @@ pub(super) fn run(command: &ConfigCommand, context: &Context) -> Result<Exit, Fa
             let mut wrong: Vec<String> = review
                 .refusals()
                 .iter()
-                .map(|finding| octroi_policy::render(finding, &files, context.color))
+                .map(|finding| octroi_policy::render(finding, &files, context.lang, context.color))
                 .collect();
             let missing = targets.iter().filter(|target| !config.outlets.contains_key(**target));
             wrong.extend(

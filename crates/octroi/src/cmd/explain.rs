@@ -34,8 +34,10 @@ pub(super) fn run(args: &ExplainArgs, context: &Context) -> Result<Exit, Failure
     let files = policies::read_policy(&path).or_exit(Exit::Config)?;
     let review = policies::review(&files);
     let Some(policy) = review.policy else {
-        let first =
-            review.findings.first().map(|finding| octroi_policy::render(finding, &files, context.color));
+        let first = review
+            .findings
+            .first()
+            .map(|finding| octroi_policy::render(finding, &files, context.lang, context.color));
         let reason =
             format!("the policy at `{}` cannot be compiled:\n{}", path.display(), first.unwrap_or_default());
         return Err(Failure::new(Exit::Config, anyhow::anyhow!("{reason}")));
@@ -75,7 +77,7 @@ fn explain(
     if context.json {
         print_json(&explanation)?;
     } else {
-        println!("{}", explanation.in_words(policy_lang(context.lang)));
+        println!("{}", explanation.in_words(context.lang));
     }
     Ok(Exit::Ok)
 }
@@ -92,13 +94,6 @@ fn show_answer(answer: &Value, context: &Context) -> Result<Exit, Failure> {
         println!("{}", words.unwrap_or_default());
     }
     Ok(Exit::Ok)
-}
-
-fn policy_lang(lang: Lang) -> octroi_policy::Lang {
-    match lang {
-        Lang::Fr => octroi_policy::Lang::Fr,
-        Lang::En => octroi_policy::Lang::En,
-    }
 }
 
 fn read_payload(path: &Path) -> anyhow::Result<Vec<u8>> {

@@ -37,7 +37,7 @@ fn check(path: &Path, context: &Context) -> Result<Exit, Failure> {
         print_json(&review.findings)?;
     } else {
         for finding in &review.findings {
-            println!("{}\n", octroi_policy::render(finding, &files, context.color));
+            println!("{}\n", octroi_policy::render(finding, &files, context.lang, context.color));
         }
         let count = |severity| review.findings.iter().filter(|finding| finding.severity == severity).count();
         println!(
@@ -63,7 +63,7 @@ fn test(path: &Path, context: &Context) -> Result<Exit, Failure> {
     let (files, review) = read(path)?;
     if review.policy.is_none() {
         for finding in review.refusals() {
-            println!("{}\n", octroi_policy::render(&finding, &files, context.color));
+            println!("{}\n", octroi_policy::render(&finding, &files, context.lang, context.color));
         }
         println!("{}: the policy cannot be compiled; no test was run", path.display());
         return Ok(Exit::Finding);

@@ -101,7 +101,7 @@ fn put_in_force(parts: &Parts, files: &[SourceFile], dry_run: bool) -> Result<Va
         ActivateError::Refused { findings } => {
             let rendered = findings.iter().map(|finding| {
                 json!({ "code": finding.code, "severity": finding.severity, "location": finding.location,
-                    "message": finding.message, "rendered": octroi_policy::render(finding, files, false) })
+                    "message": finding.message.en, "rendered": octroi_policy::render(finding, files, octroi_policy::Lang::En, false) })
             });
             Problem::with_findings(error.to_string(), rendered.collect())
         }

@@ -320,8 +320,10 @@ fn choose_policy(config: &Config, store: &Store) -> Result<(Policy, Vec<SourceFi
     match review.policy {
         Some(policy) if refusals.is_empty() => Ok((policy, files, review.tests.len() as u64, new)),
         _ => {
-            let text: Vec<String> =
-                refusals.iter().map(|finding| octroi_policy::render(finding, &files, false)).collect();
+            let text: Vec<String> = refusals
+                .iter()
+                .map(|finding| octroi_policy::render(finding, &files, octroi_policy::Lang::En, false))
+                .collect();
             Err(Failure::new(
                 Exit::Config,
                 anyhow::anyhow!(

@@ -1,0 +1,93 @@
+//! The two languages, and a sentence in both.
+
+use serde::Serialize;
+
+/// A language that operators read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lang {
+    /// Français.
+    #[default]
+    Fr,
+    /// English.
+    En,
+}
+
+impl Lang {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Fr, Self::En];
+
+    /// BCP 47.
+    #[must_use]
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Fr => "fr",
+            Self::En => "en",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Fr => Self::En,
+            Self::En => Self::Fr,
+        }
+    }
+
+    /// Of a tag like `fr`, `fr-FR` or `en_US.UTF-8`.
+    #[must_use]
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        let primary = tag.trim().split(['-', '_', '.']).next().unwrap_or_default();
+        Self::ALL.into_iter().find(|lang| lang.tag().eq_ignore_ascii_case(primary))
+    }
+
+    pub(crate) const fn pick(self, fr: &'static str, en: &'static str) -> &'static str {
+        match self {
+            Self::Fr => fr,
+            Self::En => en,
+        }
+    }
+}
+
+/// One sentence in each language that operators read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Text {
+    /// English.
+    pub en: String,
+    /// French.
+    pub fr: String,
+}
+
+impl Text {
+    /// The sentence in that language.
+    #[must_use]
+    pub fn of(&self, lang: Lang) -> &str {
+        match lang {
+            Lang::En => &self.en,
+            Lang::Fr => &self.fr,
+        }
+    }
+}
+
+/// `text!("{n} rules", "{n} règles")`: names in braces are those of the place.
+macro_rules! text {
+    ($en:literal, $fr:literal $(, $($name:ident = $value:expr),+ $(,)?)?) => {
+        $crate::Text {
+            en: format!($en $(, $($name = $value),+)?),
+            fr: format!($fr $(, $($name = $value),+)?),
+        }
+    };
+}
+pub(crate) use text;
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self { fr: text.clone(), en: text }
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
