@@ -9,7 +9,7 @@
 //! INVARIANT: after a sync that failed nothing is acknowledged; the hub stops.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -159,6 +159,7 @@ impl Inbox {
 #[derive(Debug, Default)]
 pub struct Watermark {
     next: AtomicU64,
+    pressed: AtomicBool,
     waiters: Mutex<()>,
     moved: Condvar,
 }
@@ -174,6 +175,11 @@ impl Watermark {
         // Taken so that a waiter between its check and its sleep is not missed.
         drop(self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
         self.moved.notify_all();
+    }
+
+    /// Whether publishers keep the journal as busy as it can be.
+    pub fn pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
     }
 
     /// Wakes every waiter, moved or not.
@@ -238,6 +244,7 @@ pub struct Committer {
 #[derive(Default)]
 struct Group {
     staged: Vec<Staged>,
+    bytes: u64,
     notes: Vec<(RecordKind, Vec<u8>, Option<oneshot::Sender<Acked>>)>,
     /// The notes are the group's first chunk.
     noted: bool,
@@ -293,6 +300,9 @@ impl Committer {
                 (false, false) => limits::SEAL_AFTER,
             };
             let (chunks, controls) = self.inbox.take(full, wait);
+            if chunks.is_empty() {
+                self.watermark.pressed.store(false, Ordering::Relaxed);
+            }
             if chunks.is_empty() && controls.is_empty() && !full {
                 if self.moved {
                     self.show();
@@ -420,8 +430,12 @@ impl Committer {
     fn stage_chunks(&mut self, group: &mut Group) {
         while let Some(append) = self.waiting.pop_front() {
             let Append { chunk, tally, budget, done } = append;
+            let bytes = chunk.frame_bytes();
             match self.journal.append(chunk) {
-                Ok(_) => group.staged.push(Staged { tally, budget, done }),
+                Ok(_) => {
+                    group.bytes += bytes;
+                    group.staged.push(Staged { tally, budget, done });
+                }
                 Err(AppendError { reason: AppendRefusal::Full { .. } | AppendRefusal::GroupFull, chunk }) => {
                     self.waiting.push_front(Append { chunk, tally, budget, done });
                     break;
@@ -437,6 +451,7 @@ impl Committer {
         self.moved = true;
         // Intents and registrations are read back by relays: shown at once.
         let show = !group.notes.is_empty() || !group.registered.is_empty();
+        self.watermark.pressed.store(group.bytes >= limits::PRESSED_GROUP_BYTES, Ordering::Relaxed);
         let acked = Acked::at(durable);
         for (kind, bytes, done) in group.notes {
             if kind != RecordKind::Progress

@@ -203,6 +203,8 @@ struct Position {
     open: VecDeque<(u64, bool, Timestamp)>,
     /// Withheld and on their way to a side log.
     withheld: Vec<Keep>,
+    /// Since when publishers press and this relay gives way.
+    gave_way: Option<Instant>,
     /// The policy epoch that what is in flight was gated in.
     epoch: (u64, octroi_policy::Date),
     /// The cursor as last handed over, and when.
@@ -249,6 +251,7 @@ impl Relay {
         let mut at = Position {
             next: cursor,
             cursor,
+            gave_way: None,
             epoch: self.epoch(),
             handed: cursor,
             delivered: 0,
@@ -267,12 +270,13 @@ impl Relay {
                 stop_by = stop_by.or(Some(now() + limits::DRAIN));
             }
             let mut turn = Turn::Done;
-            if at.next < seen {
+            let gives_way = at.next < seen && !stopping && self.gives_way(&mut at, now());
+            if at.next < seen && !gives_way {
                 self.reader
                     .next(Some(self.bit), limits::RELAY_READ_BYTES, &mut batch)
                     .map_err(|source| RelayError::Read { target: self.target.clone(), source })?;
                 turn = self.forward(&batch, &mut at)?;
-            } else {
+            } else if !gives_way {
                 if stopping {
                     self.outlet.flush(at.next.saturating_sub(1));
                 }
@@ -284,7 +288,8 @@ impl Relay {
                 }
             }
             if matches!(turn, Turn::Done) {
-                let wait = if at.next < self.watermark.get() { Duration::ZERO } else { limits::RELAY_POLL };
+                let reads_on = at.next < self.watermark.get() && !gives_way;
+                let wait = if reads_on { Duration::ZERO } else { limits::RELAY_POLL };
                 turn = self.poll(&mut at, wait)?;
             }
             match turn {
@@ -301,6 +306,15 @@ impl Relay {
             }
         }
         self.commit(&mut at, now(), true)
+    }
+
+    /// Publishers first: while they keep the journal busy, what waits here waits on, for a while.
+    fn gives_way(&self, at: &mut Position, now: Instant) -> bool {
+        if !self.watermark.pressed() {
+            at.gave_way = None;
+            return false;
+        }
+        now.saturating_duration_since(*at.gave_way.get_or_insert(now)) < limits::GIVE_WAY
     }
 
     /// The policy epoch of this moment.
