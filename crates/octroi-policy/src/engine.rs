@@ -13,6 +13,7 @@ mod index;
 pub(crate) mod info;
 mod keys;
 pub(crate) mod memo;
+mod template;
 mod topics;
 
 use std::borrow::Cow;
@@ -26,6 +27,7 @@ use crate::engine::index::Index;
 use crate::engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, TargetInfo};
 use crate::engine::keys::{Keys, Of, Seen};
 use crate::engine::memo::{Apparent, KnownWay, Memo, PolicyId, Standing};
+use crate::engine::template::Template;
 use crate::engine::topics::Topics;
 use crate::json::NodesId;
 use crate::place::{CopyRule, Duties, Lifted, Obstacle, Refusal, Way};
@@ -269,18 +271,30 @@ impl Policy {
             Ok(gate) => gate,
             Err(reason) => return Decision::doubt(Outcome::Refused(reason)),
         };
+        if let Some(decision) = scratch.memo.fill(input) {
+            return decision;
+        }
         match crate::read_with(gate.format, input.topic, input.payload, scratch) {
-            Ok(facts) => self.judge(gate, input, facts, scratch.learned.nodes(), &mut scratch.memo),
+            Ok(mut facts) => {
+                let nodes = scratch.learned.nodes();
+                let decision = self.judge(gate, input, &mut facts, nodes, &mut scratch.memo);
+                if nodes.is_some() {
+                    scratch.memo.learn(|standing| {
+                        Template::learn(gate, &self.program, standing, input, &facts, &decision)
+                    });
+                }
+                decision
+            }
             Err(error) => Decision::doubt(Outcome::Quarantined(reason_of(&error))),
         }
     }
 
     /// Decides one message whose facts are known: for tests in the abstract.
     #[must_use]
-    pub fn decide_facts<'a>(&self, input: &Input<'a>, facts: Facts<'a>) -> Decision<'a> {
+    pub fn decide_facts<'a>(&self, input: &Input<'a>, mut facts: Facts<'a>) -> Decision<'a> {
         let mut memo = Memo::default();
         match self.admit_with(input, &mut memo) {
-            Ok(gate) => self.judge(gate, input, facts, None, &mut memo),
+            Ok(gate) => self.judge(gate, input, &mut facts, None, &mut memo),
             Err(reason) => Decision::doubt(Outcome::Refused(reason)),
         }
     }
@@ -290,19 +304,19 @@ impl Policy {
         &self,
         gate: &Gate,
         input: &Input<'a>,
-        mut facts: Facts<'a>,
+        facts: &mut Facts<'a>,
         nodes: Option<NodesId>,
         memo: &mut Memo,
     ) -> Decision<'a> {
         let mut decision = Decision::doubt(Outcome::Refused(Reason::Command));
         decision.kind = facts.kind;
         decision.time = facts.time;
-        decision.device = gate.device(input, &mut facts);
+        decision.device = gate.device(input, facts);
         if facts.kind == Kind::Command {
             decision.label.markings = [Marking::Command].into_iter().collect();
             return decision;
         }
-        let (commune, domain) = match self.locate(gate, input, &facts, &mut decision) {
+        let (commune, domain) = match self.locate(gate, input, facts, &mut decision) {
             Ok(located) => located,
             Err(reason) => {
                 decision.outcome = Outcome::Quarantined(reason);
@@ -310,16 +324,16 @@ impl Policy {
             }
         };
         memo.topic_words();
-        self.words(input, &facts, &mut memo.words);
+        self.words(input, facts, &mut memo.words);
         // Names beside the keys can come from values.
         let nodes = nodes.filter(|_| facts.names.is_empty());
-        let apparent = Apparent { commune, domain, declared: declared(input, &facts), nodes };
+        let apparent = Apparent { commune, domain, declared: declared(input, facts), nodes };
         let stands = memo.stands(&apparent);
         let standing = match &mut memo.standing {
             Some(standing) if stands => standing,
-            slot => slot.insert(self.stand(gate, input, &facts, apparent, &memo.words)),
+            slot => slot.insert(self.stand(gate, input, facts, apparent, &memo.words)),
         };
-        let view = View { facts: &facts, payload: input.payload.len() as u64, sight: &standing.sight };
+        let view = View { facts, payload: input.payload.len() as u64, sight: &standing.sight };
         let mut given = standing.given;
         for (rest, gives) in &standing.rules {
             if self.program.holds(*rest, &view, true) {

@@ -14,6 +14,7 @@ mod sparkplug;
 
 use std::borrow::Cow;
 
+pub(crate) use json::is_time_key;
 use thiserror::Error;
 
 use crate::ast::Format;

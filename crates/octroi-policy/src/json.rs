@@ -436,52 +436,80 @@ impl<'a> Reader<'a, '_> {
 
     fn number(&mut self) -> Result<Scalar<'a>, Ambiguity> {
         let start = self.at;
-        let bytes = self.bytes.get(start..).unwrap_or_default();
-        let negative = bytes.first() == Some(&b'-');
-        let mut at = usize::from(negative);
-        let mut mantissa = 0;
-        let whole = digits(bytes, at, &mut mantissa);
-        // RFC 8259 section 6: at least one digit, and no leading zero.
-        if whole > 1 && bytes.get(at) == Some(&b'0') {
-            return Err(Ambiguity { reason: reason::SYNTAX, offset: start });
-        }
-        at += whole;
-        let (mut fraction, mut exponent) = (0, 0);
-        let mut complete = whole > 0;
-        if complete && bytes.get(at) == Some(&b'.') {
-            fraction = digits(bytes, at + 1, &mut mantissa);
-            complete = fraction > 0;
-            at += 1 + fraction;
-        }
-        if complete && let Some(b'e' | b'E') = bytes.get(at) {
-            at += 1;
-            at += usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
-            exponent = digits(bytes, at, &mut 0);
-            complete = exponent > 0;
-            at += exponent;
-        }
-        self.at = start + at;
-        if !complete {
-            return Err(self.unexpected());
-        }
-        if fraction == 0 && exponent == 0 && (whole > 16 || mantissa > MAX_INTEGER) {
-            return Err(Ambiguity { reason: reason::INTEGER, offset: start });
-        }
-        let text = self.slice(start);
-        // Both operands are exact doubles, so one division rounds correctly
-        // (Clinger's fast path); the rest goes to the standard library.
-        let number = match POWERS_OF_TEN.get(fraction) {
-            Some(scale) if exponent == 0 && mantissa <= MAX_INTEGER && whole + fraction <= 16 => {
-                let magnitude = if fraction == 0 { mantissa as f64 } else { mantissa as f64 / scale };
-                if negative { -magnitude } else { magnitude }
+        match scan_number(self.bytes.get(start..).unwrap_or_default()) {
+            Ok((number, len)) => {
+                self.at += len;
+                Ok(Scalar::Number(number, self.slice(start)))
             }
-            _ => text.parse::<f64>().unwrap_or(f64::NAN),
-        };
-        if !number.is_finite() {
-            return Err(Ambiguity { reason: reason::NOT_FINITE, offset: start });
+            Err((Some(reason), _)) => Err(Ambiguity { reason, offset: start }),
+            Err((None, len)) => {
+                self.at += len;
+                Err(self.unexpected())
+            }
         }
-        Ok(Scalar::Number(number, text))
     }
+}
+
+/// The number that stands first, and its length.
+///
+/// # Errors
+///
+/// Why it is none, or no reason and where a digit was due.
+#[inline]
+pub(crate) fn scan_number(bytes: &[u8]) -> Result<(f64, usize), (Option<&'static str>, usize)> {
+    let negative = bytes.first() == Some(&b'-');
+    let mut at = usize::from(negative);
+    let mut mantissa = 0;
+    let whole = digits(bytes, at, &mut mantissa);
+    // RFC 8259 section 6: at least one digit, and no leading zero.
+    if whole > 1 && bytes.get(at) == Some(&b'0') {
+        return Err((Some(reason::SYNTAX), 0));
+    }
+    at += whole;
+    let (mut fraction, mut exponent) = (0, 0);
+    let mut complete = whole > 0;
+    if complete && bytes.get(at) == Some(&b'.') {
+        fraction = digits(bytes, at + 1, &mut mantissa);
+        complete = fraction > 0;
+        at += 1 + fraction;
+    }
+    if complete && let Some(b'e' | b'E') = bytes.get(at) {
+        at += 1;
+        at += usize::from(matches!(bytes.get(at), Some(b'+' | b'-')));
+        exponent = digits(bytes, at, &mut 0);
+        complete = exponent > 0;
+        at += exponent;
+    }
+    if !complete {
+        return Err((None, at));
+    }
+    if fraction == 0 && exponent == 0 && (whole > 16 || mantissa > MAX_INTEGER) {
+        return Err((Some(reason::INTEGER), 0));
+    }
+    // Both operands are exact doubles, so one division rounds correctly
+    // (Clinger's fast path); the rest goes to the standard library.
+    let number = match POWERS_OF_TEN.get(fraction) {
+        Some(scale) if exponent == 0 && mantissa <= MAX_INTEGER && whole + fraction <= 16 => {
+            let magnitude = if fraction == 0 { mantissa as f64 } else { mantissa as f64 / scale };
+            if negative { -magnitude } else { magnitude }
+        }
+        _ => {
+            let text = bytes.get(..at).and_then(|digits| std::str::from_utf8(digits).ok());
+            text.and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
+        }
+    };
+    if !number.is_finite() {
+        return Err((Some(reason::NOT_FINITE), 0));
+    }
+    Ok((number, at))
+}
+
+/// How long the text is whose closing quote follows, if it is plain: without escapes, and without characters
+/// above U+07FF. Whether it is UTF-8 is the caller's to see.
+#[inline]
+pub(crate) fn scan_plain(bytes: &[u8]) -> Option<usize> {
+    let (run, low) = plain_run(bytes);
+    (low && bytes.get(run) == Some(&b'"')).then_some(run)
 }
 
 /// At most [`MAX_VALUES`] keys: `value` refuses the one after.

@@ -39,7 +39,7 @@ pub const REFUSALS_PER_MINUTE: u32 = 100;
 /// A group of so many bytes says that publishers keep the journal as busy as it can be.
 pub const PRESSED_GROUP_BYTES: u64 = 128 << 10;
 /// How long relays give way, at most, while publishers press: what deliveries are behind for it.
-pub const GIVE_WAY: Duration = Duration::from_millis(750);
+pub const GIVE_WAY: Duration = Duration::from_secs(1);
 /// One read of a relay from the journal.
 pub const RELAY_READ_BYTES: usize = 1 << 20;
 /// How long a relay sleeps, at most, when it has nothing to do.

@@ -261,7 +261,12 @@ fn within(listed: &[Listed], view: &View<'_, '_>, schema: u32) -> bool {
 }
 
 /// Where a schema lists the leaves of a node.
-fn place_in(schema: &[Listed], facts: &Facts<'_>, node: Option<u32>, role: LeafRole) -> Option<usize> {
+pub(crate) fn place_in(
+    schema: &[Listed],
+    facts: &Facts<'_>,
+    node: Option<u32>,
+    role: LeafRole,
+) -> Option<usize> {
     let key = node.and_then(|node| facts.nodes.get(node as usize));
     let root = role.root()?;
     match key {
@@ -281,6 +286,13 @@ pub(crate) struct Listed {
     head: u64,
     name: Box<str>,
     kind: LeafType,
+}
+
+impl Listed {
+    /// What its leaf must be.
+    pub(crate) fn kind(&self) -> &LeafType {
+        &self.kind
+    }
 }
 
 /// The schema of a `fields_within`, sorted as it is looked up.

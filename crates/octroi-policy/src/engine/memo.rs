@@ -13,9 +13,13 @@ use std::sync::Arc;
 
 use crate::cog::CommuneIx;
 use crate::engine::condition::{Sight, Span};
+use crate::engine::template::Template;
 use crate::engine::{Gives, Placed};
 use crate::json::NodesId;
-use crate::{CopyIx, Date, DomainIx, Label, Level, SourceIx};
+use crate::{CopyIx, Date, Decision, DomainIx, Input, Label, Level, SourceIx};
+
+/// So many messages in a row must not fit a template before another is made.
+const PATIENCE: u32 = 4;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -69,6 +73,18 @@ pub(crate) struct Standing {
     /// Rules whose values are still to be looked at: the rest of each condition.
     pub(crate) rules: Vec<(Span, Gives)>,
     pub(crate) way: Option<KnownWay>,
+    template: Known,
+}
+
+/// Whether messages that look like this one can be decided by their bytes.
+#[derive(Debug, Default)]
+enum Known {
+    #[default]
+    Untried,
+    /// They cannot.
+    Unfit,
+    /// By these, but for so many in a row that did not fit.
+    As(Box<Template>, u32),
 }
 
 /// Where a label goes on a day.
@@ -109,6 +125,28 @@ impl Memo {
         self.words.extend(self.topic.iter().flat_map(|known| &known.keys));
     }
 
+    /// The decision on a message that is the template's but for its values.
+    pub(crate) fn fill<'a>(&mut self, input: &Input<'a>) -> Option<Decision<'a>> {
+        let Known::As(template, misses) = &mut self.standing.as_mut()?.template else { return None };
+        let decision = template.fill(input);
+        *misses = if decision.is_some() { 0 } else { misses.saturating_add(1) };
+        decision
+    }
+
+    /// Makes a template of the message just decided, unless there is one, or can be none.
+    pub(crate) fn learn(&mut self, template: impl FnOnce(&Standing) -> Option<Template>) {
+        let Some(standing) = &mut self.standing else { return };
+        let wanted = match &standing.template {
+            Known::Untried => true,
+            Known::Unfit => false,
+            Known::As(_, misses) => *misses > PATIENCE,
+        };
+        if wanted {
+            let learned = template(standing);
+            standing.template = learned.map_or(Known::Unfit, |template| Known::As(Box::new(template), 0));
+        }
+    }
+
     /// Whether what stands was settled for a message that looks the same.
     pub(crate) fn stands(&self, apparent: &Apparent) -> bool {
         apparent.nodes.is_some()
@@ -123,7 +161,15 @@ impl Standing {
     /// Before any rule.
     pub(crate) fn new(apparent: Apparent, words: &[u32], sight: Sight, floor: Label) -> Self {
         let given = Given { label: None, raised: floor };
-        Self { apparent, words: words.to_vec(), sight, given, rules: Vec::new(), way: None }
+        Self {
+            apparent,
+            words: words.to_vec(),
+            sight,
+            given,
+            rules: Vec::new(),
+            way: None,
+            template: Known::Untried,
+        }
     }
 }
 

@@ -22,6 +22,11 @@ fn rank_of_time(key: &str) -> Option<u8> {
     })
 }
 
+/// Whether a time may stand at that key of the top level.
+pub(crate) fn is_time_key(key: &str) -> bool {
+    rank_of_time(key).is_some()
+}
+
 /// What the top level says.
 #[derive(Default)]
 struct Head<'a> {
