@@ -33,6 +33,10 @@ pub struct Arrived<'a> {
     pub receipt: Option<Receipt>,
     /// When its last byte was read.
     pub at: Instant,
+    /// The same, as policy time.
+    pub received: Timestamp,
+    /// The sender, as the policy in force knows it.
+    pub source: Option<SourceIx>,
 }
 
 /// What a publisher is told once its message is on disk.
@@ -227,11 +231,10 @@ impl Intake {
         &mut self,
         active: &Active,
         arrived: &Arrived<'_>,
-        received: Timestamp,
         (answer, reason): (MqttRefusal, Reason),
     ) {
-        let Arrived { sender, message, receipt, .. } = *arrived;
-        if let Some(source) = active.source(&sender.identity) {
+        let Arrived { sender, message, receipt, received, source, .. } = *arrived;
+        if let Some(source) = source {
             self.flows.count(active.flows.at(source, Level::Restricted, Destination::Refused));
         }
         self.counts.decided(metrics::Outcome::Refused, Level::Restricted);

@@ -81,14 +81,13 @@ pub struct Ingress {
 impl Ingress {
     /// Admits and decides one publish, and puts its record into the session's chunk.
     pub fn take(&self, intake: &mut Intake, active: &Active, arrived: &Arrived<'_>) {
-        let received = self.clock.now();
         intake.count(arrived);
-        let message = arrived.message;
+        let Arrived { message, received, source, .. } = *arrived;
         if !message.payload_format_holds() {
             let refused = (MqttRefusal::PayloadFormatInvalid, Reason::CannotDecode);
-            return intake.refuse(active, arrived, received, refused);
+            return intake.refuse(active, arrived, refused);
         }
-        let Some(source) = active.source(&arrived.sender.identity) else {
+        let Some(source) = source else {
             // The policy in force no longer knows the identity that this session began with.
             return intake.keep(active, arrived, Decided::doubt(received, Reason::UnknownSource));
         };
@@ -99,7 +98,7 @@ impl Ingress {
         let decision = active.policy.decide_with(&input, &mut intake.scratch);
         let Some(outcome) = stored(&decision.outcome) else {
             let reason = decision.outcome.reason().unwrap_or(Reason::TopicNotAllowed);
-            return intake.refuse(active, arrived, received, (MqttRefusal::NotAuthorized, reason));
+            return intake.refuse(active, arrived, (MqttRefusal::NotAuthorized, reason));
         };
         let decided = Decided {
             received,
@@ -117,7 +116,7 @@ impl Ingress {
     /// A publish that must not become a message (a reserved topic): on record, then refused.
     pub fn refuse(&self, intake: &mut Intake, active: &Active, arrived: &Arrived<'_>, answer: MqttRefusal) {
         intake.count(arrived);
-        intake.refuse(active, arrived, self.clock.now(), (answer, Reason::TopicNotAllowed));
+        intake.refuse(active, arrived, (answer, Reason::TopicNotAllowed));
     }
 
     /// Hands the chunk to the journal's owner, once the byte budget has room for it. Until then the session

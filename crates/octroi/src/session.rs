@@ -167,12 +167,16 @@ impl Conversation<'_> {
             let again = matches!(progress, Progress::EventsFull);
             let mut connected = false;
             let active = self.shared.ingress.policies.current();
+            // Once for all that was read together.
+            let received = self.shared.ingress.clock.now();
+            let source = self.peer.as_ref().and_then(|peer| active.source(&peer.sender.identity));
             for event in events.drain(..) {
                 match event {
                     Event::Publish(publish) => {
                         if let Some(peer) = &self.peer {
                             let (message, receipt) = (&publish.message, Some(publish.receipt));
-                            let arrived = Arrived { sender: &peer.sender, message, receipt, at: now };
+                            let sender = &peer.sender;
+                            let arrived = Arrived { sender, message, receipt, at: now, received, source };
                             self.shared.ingress.take(&mut self.intake, &active, &arrived);
                             if self.intake.is_full() {
                                 self.pending.extend(
@@ -187,7 +191,8 @@ impl Conversation<'_> {
                     Event::Inadmissible(publish, why) => {
                         if let Some(peer) = &self.peer {
                             let (message, receipt) = (&publish.message, Some(publish.receipt));
-                            let arrived = Arrived { sender: &peer.sender, message, receipt, at: now };
+                            let sender = &peer.sender;
+                            let arrived = Arrived { sender, message, receipt, at: now, received, source };
                             self.shared.ingress.refuse(&mut self.intake, &active, &arrived, why.refusal());
                         }
                     }
@@ -380,7 +385,14 @@ impl Conversation<'_> {
         }
         let ingress = &self.shared.ingress;
         let active = ingress.policies.current();
-        let arrived = Arrived { sender, message: &will.message, receipt: None, at: Instant::now() };
+        let arrived = Arrived {
+            sender,
+            message: &will.message,
+            receipt: None,
+            at: Instant::now(),
+            received: ingress.clock.now(),
+            source: active.source(&sender.identity),
+        };
         ingress.take(&mut self.intake, &active, &arrived);
         if let Some(pending) = ingress.hand_over(&mut self.intake, &active, sender).await {
             // Nobody is there to be told.
