@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod delivered;
+pub mod golden;
 pub mod hub;
 pub mod kafka;
 pub mod load;

@@ -14,6 +14,7 @@
 use std::fs;
 use std::time::Duration;
 
+use octroi_tests::golden::{lines_match, words};
 use octroi_tests::{hub, process, root};
 
 struct Step {
@@ -49,41 +50,6 @@ fn steps(text: &str) -> Vec<Step> {
     steps
 }
 
-/// `[..]` within a line.
-fn line_matches(pattern: &str, line: &str) -> bool {
-    let mut parts = pattern.split("[..]");
-    let Some(rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
-    let parts: Vec<_> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
-    let mut rest = rest;
-    for part in middle {
-        let Some(at) = rest.find(part) else { return false };
-        rest = &rest[at + part.len()..];
-    }
-    rest.ends_with(last)
-}
-
-/// `[...]` between lines.
-fn lines_match(patterns: &[String], lines: &[&str]) -> bool {
-    match patterns.split_first() {
-        None => lines.is_empty(),
-        Some((any, rest)) if any == "[...]" => {
-            (0..=lines.len()).any(|skip| lines_match(rest, &lines[skip..]))
-        }
-        Some((pattern, rest)) => lines
-            .split_first()
-            .is_some_and(|(line, more)| line_matches(pattern, line) && lines_match(rest, more)),
-    }
-}
-
-fn words(command: &str) -> Vec<String> {
-    let quoted = command.split('\'').enumerate().flat_map(|(at, part)| match at % 2 {
-        0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
-        _ => vec![part.to_owned()],
-    });
-    quoted.collect()
-}
-
 #[test]
 fn operators_sessions_look_as_written_down() {
     let mut failures = Vec::new();
@@ -113,14 +79,4 @@ fn operators_sessions_look_as_written_down() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-}
-
-#[test]
-fn wildcards_match_what_they_say() {
-    assert!(line_matches("a [..] c", "a bb c") && line_matches("[..]", "") && line_matches("a", "a"));
-    assert!(!line_matches("a", "ab") && !line_matches("a[..]c", "ab") && !line_matches("[..]x[..]", "abc"));
-    let patterns = |text: &[&str]| text.iter().map(|&line| line.to_owned()).collect::<Vec<_>>();
-    assert!(lines_match(&patterns(&["[...]", "b", "[...]"]), &["a", "a", "b"]));
-    assert!(!lines_match(&patterns(&["[...]", "b"]), &["b", "c"]));
-    assert_eq!(words("octroi explain --topic 'a b' x"), ["octroi", "explain", "--topic", "a b", "x"]);
 }

@@ -6,6 +6,7 @@ mod cli;
 mod clients;
 mod deploy;
 mod evasion;
+mod guide;
 mod instrument;
 mod kafka;
 mod kill;
