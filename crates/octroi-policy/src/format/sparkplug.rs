@@ -13,10 +13,15 @@
 mod message;
 mod value;
 
+use std::borrow::Cow;
+
 use super::shape::Shape;
 use super::{ReadError, device_of, instant_of, not_of_the_format, shaped};
 use crate::facts::{Facts, Kind};
 use crate::json::Scratch;
+
+/// Words of a name that a rule can look for over several levels (`vehicle_license_plate`).
+const LONGEST_RUN: usize = 3;
 
 static STATE: Shape = Shape::Object(&[("online", Shape::Boolean), ("timestamp", Shape::Time)]);
 
@@ -48,9 +53,21 @@ pub(super) fn read<'a>(
         Err(_) if kind == Kind::Command => Facts { kind, ..Facts::default() },
         read => read?,
     };
+    name_runs(&mut facts);
     facts.device = device_of(device);
     Ok(facts)
 }
 
+/// Levels of a metric's name that follow each other have a name together, as
+/// nested keys of JSON do: `license/plate` is a `license_plate`.
+fn name_runs(facts: &mut Facts<'_>) {
+    for node in facts.nodes.iter().filter(|node| node.key.contains('/')) {
+        let levels: Vec<&str> = node.key.split('/').collect();
+        for length in 2..=LONGEST_RUN {
+            facts.names.extend(levels.windows(length).map(|run| Cow::Owned(run.concat())));
+        }
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -50,7 +50,7 @@ pub(super) fn read<'a>(kind: Kind, aliases: bool, payload: &'a [u8]) -> Result<F
             1 => reader.facts.time = instant(field.uint64()?),
             2 => reader.metric(field.bytes()?, None, 0)?,
             // The number of the message.
-            3 => drop(field.uint64()?),
+            3 => _ = field.uint64()?,
             4 => reader.text("uuid", &field, None, 0)?,
             5 => {
                 field.bytes()?;
@@ -82,7 +82,7 @@ struct Place {
     depth: u8,
 }
 
-/// A metric, a parameter or a property, as its fields say.
+/// The value of a metric, a parameter or a property, as its fields say.
 #[derive(Default)]
 struct Valued<'a> {
     once: Once,
@@ -120,30 +120,33 @@ impl<'a> Valued<'a> {
     }
 }
 
-struct Reader<'a> {
-    facts: Facts<'a>,
-    aliases: bool,
-    values: u32,
+/// A metric, as its fields say.
+#[derive(Default)]
+struct Metric<'a> {
+    name: Option<&'a str>,
+    alias: bool,
+    properties: Option<Span<'a>>,
+    metadata: Option<Span<'a>>,
+    valued: Valued<'a>,
 }
 
-impl<'a> Reader<'a> {
-    fn metric(&mut self, span: Span<'a>, parent: Option<u32>, depth: u8) -> Result<(), ReadError> {
-        let (mut name, mut alias) = (None, false);
-        let (mut properties, mut metadata) = (None, None);
-        let mut valued = Valued::default();
+impl<'a> Metric<'a> {
+    fn read(span: Span<'a>) -> Result<Self, ReadError> {
+        let mut metric = Self::default();
+        let valued = &mut metric.valued;
         for field in span.fields() {
             let field = field?;
             valued.once.field(&field)?;
             match field.number {
-                1 => name = Some(field.text()?).filter(|name| !name.is_empty()),
-                2 => (_, alias) = (field.uint64()?, true),
-                3 => drop(field.uint64()?),
+                1 => metric.name = Some(field.text()?).filter(|name| !name.is_empty()),
+                2 => (_, metric.alias) = (field.uint64()?, true),
+                3 => _ = field.uint64()?,
                 4 => valued.datatype = Some(field.uint32()?),
                 // Historical, transient: how to keep it.
-                5 | 6 => drop(field.boolean()?),
+                5 | 6 => _ = field.boolean()?,
                 7 => valued.null = field.boolean()?,
-                8 => metadata = Some(field.bytes()?),
-                9 => properties = Some(field.bytes()?),
+                8 => metric.metadata = Some(field.bytes()?),
+                9 => metric.properties = Some(field.bytes()?),
                 number @ 10..16 => valued.set(Value::Plain(Plain::read(number - 10, &field)?), &field)?,
                 16 => {
                     field.bytes()?;
@@ -154,6 +157,19 @@ impl<'a> Reader<'a> {
                 _ => return Err(UNDEFINED),
             }
         }
+        Ok(metric)
+    }
+}
+
+struct Reader<'a> {
+    facts: Facts<'a>,
+    aliases: bool,
+    values: u32,
+}
+
+impl<'a> Reader<'a> {
+    fn metric(&mut self, span: Span<'a>, parent: Option<u32>, depth: u8) -> Result<(), ReadError> {
+        let Metric { name, alias, properties, metadata, valued } = Metric::read(span)?;
         let (value, typed) = valued.finish(span.at)?;
         let place = match name {
             Some(_) if alias && self.aliases => return Err(typed.fault(reason::ALIAS_AND_NAME).into()),
@@ -173,19 +189,6 @@ impl<'a> Reader<'a> {
             self.metadata(metadata, node, place.depth + 1)?;
         }
         match value {
-            Some(Value::Plain(plain)) if name.is_some() => {
-                let value = plain.scalar(typed)?;
-                let defined = parent.is_none() && name.is_some_and(|name| is_defined(name, &value));
-                let role = if defined { LeafRole::Metadata } else { DATA };
-                let measures = !defined && !typed.is_time();
-                self.value(place, value, role, measures, typed.at)
-            }
-            // Its type is that of a birth.
-            Some(Value::Plain(_)) => Ok(()),
-            Some(Value::Bytes) => {
-                typed.expect_bytes()?;
-                self.value(place, Scalar::Empty, LeafRole::Raw, false, typed.at)
-            }
             Some(Value::DataSet(span)) => {
                 typed.expect_data_set()?;
                 self.data_set(span, place)
@@ -193,6 +196,19 @@ impl<'a> Reader<'a> {
             Some(Value::Template(span)) => {
                 typed.expect_template()?;
                 self.template(span, place)
+            }
+            // Its type is that of a birth.
+            _ if name.is_none() => Ok(()),
+            Some(Value::Plain(plain)) => {
+                let value = plain.scalar(typed)?;
+                let defined = parent.is_none() && name.is_some_and(|name| is_defined(name, &value));
+                let role = if defined { LeafRole::Metadata } else { DATA };
+                let measures = !defined && !typed.is_time();
+                self.value(place, value, role, measures, typed.at)
+            }
+            Some(Value::Bytes) => {
+                typed.expect_bytes()?;
+                self.value(place, Scalar::Empty, LeafRole::Raw, false, typed.at)
             }
             None | Some(Value::PropertySet(_) | Value::PropertySets(_)) => {
                 self.value(place, Scalar::Empty, DATA, false, typed.at)
@@ -206,9 +222,9 @@ impl<'a> Reader<'a> {
             let field = field?;
             once.field(&field)?;
             match field.number {
-                1 => drop(field.boolean()?),
+                1 => _ = field.boolean()?,
                 2 => self.text("content_type", &field, Some(node), depth)?,
-                3 | 4 => drop(field.uint64()?),
+                3 | 4 => _ = field.uint64()?,
                 5 => self.text("file_name", &field, Some(node), depth)?,
                 6 => self.text("file_type", &field, Some(node), depth)?,
                 7 => self.text("md5", &field, Some(node), depth)?,
@@ -231,6 +247,9 @@ impl<'a> Reader<'a> {
         }
         if keys.len() != values.len() {
             return Err(ambiguous(reason::PROPERTIES, span.at));
+        }
+        if keys.is_empty() {
+            self.leaf(Some(node), Scalar::Empty, DATA, span.at)?;
         }
         for (key, value) in keys.into_iter().zip(values) {
             let node = self.node(key, Some(node), depth, value.at)?;
@@ -304,6 +323,7 @@ impl<'a> Reader<'a> {
         }
         let mut nodes = Vec::new();
         for ((name, at), datatype) in columns.into_iter().zip(types) {
+            self.count(at)?;
             nodes.push((self.node(name, place.node, place.depth, at)?, datatype));
         }
         for row in rows {
@@ -357,7 +377,7 @@ impl<'a> Reader<'a> {
                 3 => self.parameter(field.bytes()?, place)?,
                 4 => self.text("template_ref", &field, place.node, place.depth)?,
                 // Whether it is a definition.
-                5 => drop(field.boolean()?),
+                5 => _ = field.boolean()?,
                 _ => return Err(UNDEFINED),
             }
         }
@@ -404,7 +424,6 @@ impl<'a> Reader<'a> {
         if depth >= MAX_DEPTH {
             return Err(ambiguous(json_reason::DEPTH, at));
         }
-        self.count(at)?;
         let node = u32::try_from(self.facts.nodes.len()).unwrap_or(u32::MAX);
         self.facts.nodes.push(Node { key: Cow::Borrowed(key), parent });
         Ok(node)
@@ -440,7 +459,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Nodes and leaves both: a payload has no more of them than JSON may have values.
+    /// One more leaf, or a column that may have none: as many as JSON may have values.
     fn count(&mut self, at: usize) -> Result<(), ReadError> {
         self.values += 1;
         if self.values > MAX_VALUES { Err(ambiguous(json_reason::VALUES, at)) } else { Ok(()) }
