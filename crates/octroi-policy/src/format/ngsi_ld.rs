@@ -98,9 +98,7 @@ pub(super) fn read<'a>(payload: &'a [u8], scratch: &mut Scratch) -> Result<Facts
         below.push(within);
         // What stands beside the data of a notification could be an entity to another reader.
         let keys = if within { keys.get(data.len()..) } else { keys.get(..).filter(|keys| keys.len() == 1) };
-        if let Some([first, rest @ ..]) = keys {
-            entities.add(first, rest, leaf);
-        }
+        entities.add(keys.unwrap_or_default(), leaf);
     }
     let root = u8::try_from(data.len()).unwrap_or(u8::MAX);
     for (leaf, _) in facts.leaves.iter_mut().zip(below).filter(|(_, below)| *below) {
@@ -140,7 +138,8 @@ struct Entities<'a> {
 
 impl<'a> Entities<'a> {
     /// A leaf, by the keys that lead to it within its entity.
-    fn add(&mut self, first: &Cow<'a, str>, rest: &[&Cow<'a, str>], leaf: &Leaf<'a>) {
+    fn add(&mut self, keys: &[&Cow<'a, str>], leaf: &Leaf<'a>) {
+        let Some((first, rest)) = keys.split_first() else { return };
         match first.as_ref() {
             "id" | "@id" => return self.id.add(text_of(&leaf.value).filter(|_| rest.is_empty())),
             "type" | "@type" => return self.types.extend(text_of(&leaf.value).as_ref().map(short)),

@@ -19,7 +19,7 @@ impl Message {
             self.0.push((number & 0x7f) as u8 | 0x80);
             number >>= 7;
         }
-        self.0.push(number as u8);
+        self.0.push((number & 0x7f) as u8);
     }
     pub(in crate::format) fn varint(mut self, field: u32, number: u64) -> Self {
         self.put_varint(u64::from(field << 3));
