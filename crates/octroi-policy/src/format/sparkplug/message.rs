@@ -28,7 +28,7 @@ const NAMELESS: ReadError = not_of_the_format("a Sparkplug metric without name a
 
 const DATA: LeafRole = LeafRole::Data { root: 0 };
 
-/// What two birth messages must hold by the specification, whoever sends them.
+/// What the specification itself names and types.
 fn is_defined(name: &str, value: &Scalar<'_>) -> bool {
     matches!((name, value), ("bdSeq", Scalar::Number(..)) | ("Node Control/Rebirth", Scalar::Boolean(_)))
 }
@@ -173,10 +173,13 @@ impl<'a> Reader<'a> {
         let (value, typed) = valued.finish(span.at)?;
         let place = match name {
             Some(_) if alias && self.aliases => return Err(typed.fault(reason::ALIAS_AND_NAME).into()),
-            Some(name) => Place { node: Some(self.node(name, parent, depth, span.at)?), depth: depth + 1 },
+            Some(name) => {
+                Place { node: Some(self.node(name, parent, depth, span.at)?), depth: below(depth, span.at)? }
+            }
             None if alias && self.aliases => {
                 self.leaf(parent, Scalar::Empty, LeafRole::Raw, span.at)?;
-                Place { node: parent, depth }
+                // Without name it is a level all the same, or nothing would bound how deep it goes.
+                Place { node: parent, depth: below(depth, span.at)? }
             }
             None => return Err(NAMELESS),
         };
@@ -421,9 +424,7 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&mut self, key: &'a str, parent: Option<u32>, depth: u8, at: usize) -> Result<u32, ReadError> {
-        if depth >= MAX_DEPTH {
-            return Err(ambiguous(json_reason::DEPTH, at));
-        }
+        below(depth, at)?;
         let node = u32::try_from(self.facts.nodes.len()).unwrap_or(u32::MAX);
         self.facts.nodes.push(Node { key: Cow::Borrowed(key), parent });
         Ok(node)
@@ -464,6 +465,11 @@ impl<'a> Reader<'a> {
         self.values += 1;
         if self.values > MAX_VALUES { Err(ambiguous(json_reason::VALUES, at)) } else { Ok(()) }
     }
+}
+
+/// One level more, within the bound.
+fn below(depth: u8, at: usize) -> Result<u8, ReadError> {
+    if depth < MAX_DEPTH { Ok(depth + 1) } else { Err(ambiguous(json_reason::DEPTH, at)) }
 }
 
 fn ambiguous(reason: &'static str, offset: usize) -> ReadError {

@@ -365,6 +365,16 @@ fn depth_and_number_have_bounds() {
     assert_eq!(facts(BIRTH, &deepest).leaves.len(), 2);
     assert_eq!(refused(BIRTH, &sets(31)), "deeper than 32");
 
+    let nameless = |depth: usize| {
+        let innermost = message().varint(2, 4).varint(10, 1);
+        let one = (1..depth)
+            .fold(innermost, |member, _| message().varint(2, 4).message(18, &message().message(2, &member)));
+        payload(&[one])
+    };
+    assert!(facts(DATA, &nameless(32)).nodes.is_empty());
+    assert_eq!(refused(DATA, &nameless(33)), "deeper than 32");
+    assert_eq!(refused(DATA, &nameless(4000)), "deeper than 32");
+
     let many = |number| payload(&vec![metric("m", 3).varint(10, 1); number]);
     let most = many(4096);
     let read = facts(DATA, &most);
