@@ -38,7 +38,7 @@ pub enum Scalar<'a> {
     Empty,
     /// `true` or `false`.
     Boolean(bool),
-    /// A finite number, with its text as it stood.
+    /// A finite number, with its text as it stood; empty where it never was text.
     Number(f64, &'a str),
     /// A string, unescaped.
     Text(Cow<'a, str>),
@@ -56,7 +56,7 @@ pub enum LeafRole {
         /// Nodes to leave out at the head of the path.
         root: u8,
     },
-    /// The undecoded frame of a LoRaWAN uplink.
+    /// Bytes that the format does not read, such as the undecoded frame of a LoRaWAN uplink.
     Raw,
 }
 
@@ -124,7 +124,7 @@ pub struct Facts<'a> {
     pub domain: Option<Cow<'a, str>>,
     /// Tags, as the payload orders them.
     pub tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    /// Entity types in short form, the strictest first as far as the format knows.
+    /// Entity types in short form, of every entity.
     pub types: Vec<Cow<'a, str>>,
     /// Measure names (SenML: what follows the last `:` of the resolved name).
     pub measures: Vec<Cow<'a, str>>,

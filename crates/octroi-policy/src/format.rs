@@ -8,9 +8,14 @@
 
 mod json;
 mod lorawan;
+mod ngsi_ld;
+mod protobuf;
 mod senml;
 mod shape;
+mod shelly;
 mod sparkplug;
+mod tasmota;
+mod zigbee2mqtt;
 
 use std::borrow::Cow;
 
@@ -18,9 +23,10 @@ pub(crate) use json::is_time_key;
 use thiserror::Error;
 
 use crate::ast::Format;
-use crate::facts::{Ambiguity, Facts, Kind, Leaf, Scalar};
+use crate::facts::{Ambiguity, Facts, Kind, Leaf, LeafRole, Scalar};
 use crate::json::Scratch;
 use crate::{Level, Timestamp};
+use shape::{Shape, assign, measure_of, shape_of};
 
 /// Why a payload gives no facts.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -83,13 +89,20 @@ fn read_format<'a>(
         Format::ChirpstackV4 => lorawan::chirpstack(topic, payload, scratch),
         Format::TtsV3 => lorawan::tts(topic, payload, scratch),
         Format::Senml => senml::read(topic, payload, scratch),
-        Format::SparkplugB => Ok(sparkplug::read(topic)),
-        Format::Opaque => Ok(Facts { kind: Kind::Opaque, ..Facts::default() }),
-        // To be read one day; until then their messages are kept in quarantine.
-        Format::NgsiLd | Format::Zigbee2mqtt | Format::Tasmota | Format::Shelly => {
-            Err(ReadError::CannotDecode { reason: "format not read yet", offset: 0 })
-        }
+        Format::NgsiLd => ngsi_ld::read(payload, scratch),
+        Format::SparkplugB => sparkplug::read(topic, payload, scratch),
+        Format::Zigbee2mqtt => zigbee2mqtt::read(topic, payload, scratch),
+        Format::Tasmota => tasmota::read(topic, payload, scratch),
+        Format::Shelly => shelly::read(topic, payload, scratch),
+        Format::Opaque => Ok(opaque(payload)),
     }
+}
+
+/// Bytes that nobody reads. They are a frame, or every closed schema would hold over them.
+fn opaque<'a>(payload: &'a [u8]) -> Facts<'a> {
+    let frame = Leaf { node: None, value: Scalar::Empty, role: LeafRole::Raw };
+    let leaves = if payload.is_empty() { Vec::new() } else { vec![frame] };
+    Facts { kind: Kind::Opaque, leaves, ..Facts::default() }
 }
 
 /// Reads a payload that must be one JSON object; returns whether it holds an
@@ -99,16 +112,66 @@ fn object_or_command<'a>(
     payload: &'a [u8],
     scratch: &mut Scratch,
 ) -> Result<(Facts<'a>, bool), ReadError> {
-    let mut facts = Facts { kind, ..Facts::default() };
-    let result = match crate::json::read_into(payload, &mut facts, scratch) {
-        Ok(_) if first_byte(payload) != Some(b'{') => {
-            Err(ReadError::CannotDecode { reason: "not a JSON object", offset: 0 })
+    match json_or_command(kind, payload, scratch) {
+        Ok(_) if kind != Kind::Command && first_byte(payload) != Some(b'{') => {
+            Err(not_of_the_format("not a JSON object"))
         }
-        other => other.map_err(ReadError::from),
-    };
-    match result {
+        other => other,
+    }
+}
+
+/// The same for any JSON.
+fn json_or_command<'a>(
+    kind: Kind,
+    payload: &'a [u8],
+    scratch: &mut Scratch,
+) -> Result<(Facts<'a>, bool), ReadError> {
+    let mut facts = Facts { kind, ..Facts::default() };
+    match crate::json::read_into(payload, &mut facts, scratch) {
+        Ok(arrays) => Ok((facts, arrays)),
         Err(_) if kind == Kind::Command => Ok((Facts { kind, ..Facts::default() }, false)),
-        other => other.map(|arrays| (facts, arrays)),
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// Reads what a device says in JSON: roles, measures and declaration, by the
+/// shape of the format.
+fn shaped<'a>(
+    kind: Kind,
+    shape: &'static Shape,
+    payload: &'a [u8],
+    scratch: &mut Scratch,
+) -> Result<Facts<'a>, ReadError> {
+    let (mut facts, _) = json_or_command(kind, payload, scratch)?;
+    let shapes = assign(&mut facts, shape);
+    let named = facts.leaves.iter().filter_map(|leaf| measure_of(&facts, leaf, shape_of(&shapes, leaf)));
+    let mut measures: Vec<_> = named.collect();
+    measures.sort_unstable();
+    measures.dedup();
+    facts.measures = measures;
+    facts.read_declared();
+    Ok(facts)
+}
+
+/// A payload that is one of the words which a format sends bare, beside its
+/// JSON: data without a name.
+fn bare_word<'a>(kind: Kind, words: &[&'static str], payload: &'a [u8]) -> Option<Facts<'a>> {
+    let word = words.iter().find(|word| word.as_bytes() == payload)?;
+    let value = Scalar::Text(Cow::Borrowed(*word));
+    let leaf = Leaf { node: None, value, role: LeafRole::Data { root: 0 } };
+    Some(Facts { kind, leaves: vec![leaf], ..Facts::default() })
+}
+
+const fn not_of_the_format(reason: &'static str) -> ReadError {
+    ReadError::CannotDecode { reason, offset: 0 }
+}
+
+/// The device that levels of a topic name.
+fn device_of<'a>(levels: &[&'a str]) -> Option<Cow<'a, str>> {
+    match levels {
+        [] | [""] => None,
+        [one] => Some(Cow::Borrowed(one)),
+        levels => Some(Cow::Owned(levels.join("/"))),
     }
 }
 
@@ -126,24 +189,11 @@ impl<'a> Facts<'a> {
         if !self.nodes.iter().any(|node| node.parent.is_none() && node.key == "sensitivity") {
             return;
         }
-        let mut strictest: Option<Cow<'a, str>> = None;
-        for leaf in &self.leaves {
-            let Some(top) = self.path_up(leaf.node).last() else { continue };
-            if top.key != "sensitivity" {
-                continue;
-            }
-            let word = match &leaf.value {
-                Scalar::Text(word) if self.is_top(leaf) => word.clone(),
-                Scalar::Text(_) | Scalar::Empty | Scalar::Boolean(_) | Scalar::Number(..) => {
-                    Cow::Borrowed("")
-                }
-            };
-            let rank = |word: &str| Level::from_name(word).unwrap_or(Level::Restricted);
-            if strictest.as_deref().is_none_or(|other| rank(other) < rank(&word)) {
-                strictest = Some(word);
-            }
-        }
-        self.declared = strictest;
+        let words = self.leaves.iter().filter_map(|leaf| {
+            let top = self.path_up(leaf.node).last()?;
+            (top.key == "sensitivity").then(|| declaration(leaf, self.is_top(leaf)))
+        });
+        self.declared = strictest(words);
     }
 
     fn is_top(&self, leaf: &Leaf<'a>) -> bool {
@@ -154,7 +204,7 @@ impl<'a> Facts<'a> {
     /// (`vehicle.plate`), and what its foreign capitals look like (Cyrillic МАС),
     /// which folding takes for their small letters.
     fn read_more_names(&mut self) {
-        const SEPARATORS: [char; 3] = ['.', '/', ':'];
+        const SEPARATORS: [char; 4] = ['.', '/', ':', '#'];
         for node in &self.nodes {
             if node.key.bytes().any(|byte| matches!(byte, b'.' | b'/' | b':')) {
                 match &node.key {
@@ -206,6 +256,20 @@ impl<'a> Facts<'a> {
         }
         Cow::Owned(name)
     }
+}
+
+/// A declaration: the word of a leaf that stands where it should.
+fn declaration<'a>(leaf: &Leaf<'a>, in_place: bool) -> Cow<'a, str> {
+    match &leaf.value {
+        Scalar::Text(word) if in_place => word.clone(),
+        Scalar::Text(_) | Scalar::Empty | Scalar::Boolean(_) | Scalar::Number(..) => Cow::Borrowed(""),
+    }
+}
+
+/// Of several declarations, the strictest; of equals, the first.
+fn strictest<'a>(words: impl Iterator<Item = Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    let rank = |word: &str| Level::from_name(word).unwrap_or(Level::Restricted);
+    words.reduce(|one, other| if rank(&one) < rank(&other) { other } else { one })
 }
 
 /// A value that counts only when it stands once: of several, none is the one.
@@ -264,6 +328,18 @@ pub(crate) fn instant_of(value: &Scalar<'_>) -> Option<Timestamp> {
             seconds_of(seconds)
         }
         Scalar::Empty | Scalar::Boolean(_) => None,
+    }
+}
+
+/// Whether a value is a time and has no room for anything else: an instant, or
+/// a local time without offset, which is none.
+fn is_time(value: &Scalar<'_>) -> bool {
+    match value {
+        Scalar::Text(text) if text.len() <= 35 => {
+            instant_of(value).is_some() || Timestamp::parse_rfc3339(&format!("{text}Z")).is_some()
+        }
+        Scalar::Number(..) => instant_of(value).is_some(),
+        Scalar::Text(_) | Scalar::Empty | Scalar::Boolean(_) => false,
     }
 }
 

@@ -614,7 +614,7 @@ fn is_odd(word: u64) -> bool {
     (separator | word) & (ONES * 0x80) != 0
 }
 
-fn refuse_noncharacters(text: &str, start: usize) -> Result<(), Ambiguity> {
+pub(crate) fn refuse_noncharacters(text: &str, start: usize) -> Result<(), Ambiguity> {
     // The first of them is U+FDD0: EF B7 90.
     if text.bytes().all(|byte| byte < 0xEF) {
         return Ok(());

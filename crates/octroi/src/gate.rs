@@ -233,7 +233,7 @@ impl Gate<'_> {
             time: message.time.unwrap_or(message.received),
             received: message.received,
             device,
-            content_type: content_type(source.format),
+            content_type: content_type(source.format, message.payload),
             level: ways.label.level,
             markings: "",
             policy_version: policy.version(),
@@ -354,14 +354,20 @@ fn markings(label: Label) -> String {
     text
 }
 
-fn content_type(format: Format) -> &'static str {
+/// What the payload is, as the decision read it: two formats send bare words beside their JSON, and in one a
+/// payload is protobuf or JSON.
+fn content_type(format: Format, payload: &[u8]) -> &'static str {
+    let json = matches!(payload.first(), Some(b'{' | b'[' | b' ' | b'\t' | b'\n' | b'\r'));
     match format {
-        Format::Opaque | Format::SparkplugB => "application/octet-stream",
+        Format::Opaque => "application/octet-stream",
+        Format::SparkplugB if !json => "application/octet-stream",
+        Format::Zigbee2mqtt | Format::Tasmota if !json => "text/plain; charset=utf-8",
         Format::Senml => "application/senml+json",
         Format::NgsiLd => "application/ld+json",
         Format::Json
         | Format::ChirpstackV4
         | Format::TtsV3
+        | Format::SparkplugB
         | Format::Zigbee2mqtt
         | Format::Tasmota
         | Format::Shelly => "application/json",

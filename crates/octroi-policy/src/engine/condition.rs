@@ -116,7 +116,7 @@ pub(crate) const fn format_bit(format: Format) -> u16 {
 }
 
 /// The value of a field whose value is unknown: it has any type. No payload
-/// holds it, for numbers in payloads are finite and have a text.
+/// holds it, for numbers in payloads are finite.
 pub(crate) const UNKNOWN: Scalar<'static> = Scalar::Number(f64::NAN, "");
 
 fn is_unknown(value: &Scalar<'_>) -> bool {

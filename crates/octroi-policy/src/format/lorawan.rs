@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::shape::{Shape, assign};
+use super::shape::{Shape, assign, measure_of, shape_of};
 use super::{ReadError, Several, object_or_command, text_of, word_of};
 use crate::Timestamp;
 use crate::facts::{Facts, Kind, Leaf, Position, Scalar};
@@ -334,7 +334,7 @@ fn read<'a>(
     let mut places = Places::default();
     for leaf in &facts.leaves {
         let Some(node) = facts.node(leaf.node) else { continue };
-        let shape = leaf.node.and_then(|node| shapes.get(usize::try_from(node).ok()?));
+        let shape = shape_of(&shapes, leaf);
         match shape {
             Some(Free) if facts.path_is(node.parent, 0, server.tags) => {
                 tags.extend(word_of(&leaf.value).map(|value| (node.key.clone(), value)));
@@ -342,15 +342,7 @@ fn read<'a>(
             Some(Root(_) | Value | Free) => places.add(server, &facts, leaf),
             _ => {}
         }
-        if shape.is_some_and(|shape| shape.measures())
-            && matches!(leaf.value, Scalar::Number(..) | Scalar::Boolean(_))
-        {
-            let root = root_of(&facts, leaf);
-            let name = facts.measure_name(leaf, root);
-            if measures.last() != Some(&name) {
-                measures.push(name);
-            }
-        }
+        measures.extend(measure_of(&facts, leaf, shape).filter(|name| measures.last() != Some(name)));
     }
     if arrays {
         measures.sort_unstable();
@@ -373,17 +365,6 @@ fn read<'a>(
 fn device_of<'a>(levels: &[&'a str], before: &str) -> Option<&'a str> {
     let at = levels.iter().rposition(|level| *level == before)?;
     levels.get(at + 1).copied().filter(|device| !device.is_empty())
-}
-
-/// The node below which this leaf's name begins.
-fn root_of(facts: &Facts<'_>, leaf: &Leaf<'_>) -> Option<u32> {
-    let mut above = facts.depth(leaf.node).checked_sub(leaf.role.root()?)?;
-    let mut next = leaf.node;
-    while above > 0 {
-        next = facts.node(next)?.parent;
-        above -= 1;
-    }
-    next
 }
 
 /// The positions of the device that a payload gives, each in its own place.

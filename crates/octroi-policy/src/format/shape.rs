@@ -4,7 +4,10 @@
 //! INVARIANT: a leaf is metadata only where the format defines a leaf of that
 //! type. Whatever is not in the tree is data, and must be listed.
 
-use crate::facts::{Facts, LeafRole, Scalar};
+use std::borrow::Cow;
+
+use super::is_time;
+use crate::facts::{Facts, Leaf, LeafRole, Scalar};
 
 /// What a format defines at one key.
 #[derive(Debug)]
@@ -15,8 +18,14 @@ pub(super) enum Shape {
     Number,
     /// Metadata: a boolean.
     Boolean,
+    /// Metadata: an instant, or a local time.
+    Time,
+    /// Metadata: one of these texts, and no other.
+    Word(&'static [&'static str]),
     /// Keys that the format defines; arrays of such objects too.
     Object(&'static [(&'static str, Shape)]),
+    /// Keys that the format defines among those of the device, which are all of one shape.
+    Mixed(&'static [(&'static str, Shape)], &'static Shape),
     /// Where the device's data begins: names start below it. How many keys
     /// lead there.
     Root(u8),
@@ -51,7 +60,7 @@ pub(super) fn assign(facts: &mut Facts<'_>, root: &'static Shape) -> Vec<&'stati
     for leaf in &mut facts.leaves {
         if let Some(Shape::Root(_)) = leaf.node.map(|node| at(&shapes, Some(node)))
             && let Some(node) = leaf.node.and_then(|node| facts.nodes.get(usize::try_from(node).ok()?))
-            && !matches!(at(&shapes, node.parent), Shape::Root(_))
+            && !matches!(at(&shapes, node.parent), Shape::Root(_) | Shape::Mixed(..))
         {
             leaf.role = match leaf.value {
                 Scalar::Empty => LeafRole::Metadata,
@@ -62,14 +71,40 @@ pub(super) fn assign(facts: &mut Facts<'_>, root: &'static Shape) -> Vec<&'stati
     shapes
 }
 
+/// The name of a leaf as a measure, if it is one.
+pub(super) fn measure_of<'a>(
+    facts: &Facts<'a>,
+    leaf: &Leaf<'a>,
+    shape: Option<&Shape>,
+) -> Option<Cow<'a, str>> {
+    let measures = matches!(shape, Some(Shape::Root(_) | Shape::Value | Shape::Mixed(..)))
+        && matches!(leaf.value, Scalar::Number(..) | Scalar::Boolean(_));
+    measures.then(|| facts.measure_name(leaf, root_of(facts, leaf)))
+}
+
+/// The node below which this leaf's name begins.
+fn root_of(facts: &Facts<'_>, leaf: &Leaf<'_>) -> Option<u32> {
+    let mut above = facts.depth(leaf.node).checked_sub(leaf.role.root()?)?;
+    let mut next = leaf.node;
+    while above > 0 {
+        next = facts.node(next)?.parent;
+        above -= 1;
+    }
+    next
+}
+
+/// What the format defines where a leaf stands; `None` for a scalar at the root.
+pub(super) fn shape_of(shapes: &[&'static Shape], leaf: &Leaf<'_>) -> Option<&'static Shape> {
+    shapes.get(usize::try_from(leaf.node?).ok()?).copied()
+}
+
 impl Shape {
     fn child(&'static self, key: &str) -> &'static Self {
         match self {
-            Self::Object(keys) => {
-                keys.iter().find(|(name, _)| *name == key).map_or(&UNKNOWN, |(_, shape)| shape)
-            }
+            Self::Object(keys) => find(keys, key).unwrap_or(&UNKNOWN),
+            Self::Mixed(keys, others) => find(keys, key).unwrap_or(others),
             Self::Root(_) | Self::Free | Self::Value => self,
-            Self::Text | Self::Number | Self::Boolean | Self::Raw => &UNKNOWN,
+            Self::Text | Self::Number | Self::Boolean | Self::Time | Self::Word(_) | Self::Raw => &UNKNOWN,
         }
     }
 
@@ -79,10 +114,8 @@ impl Shape {
             (Self::Root(root), _) => return LeafRole::Data { root: *root },
             (Self::Raw, Scalar::Text(_)) => return LeafRole::Raw,
             // An empty map or object says nothing, wherever the format has one.
-            (
-                Self::Free | Self::Object(_) | Self::Text | Self::Number | Self::Boolean | Self::Raw,
-                Scalar::Empty,
-            )
+            (Self::Value | Self::Mixed(..), Scalar::Empty) => false,
+            (_, Scalar::Empty)
             | (Self::Text, Scalar::Text(_))
             | (Self::Number, Scalar::Number(..))
             | (Self::Boolean, Scalar::Boolean(_)) => true,
@@ -90,13 +123,14 @@ impl Shape {
                 let digits = text.strip_prefix('-').unwrap_or(text);
                 (1..=20).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
             }
+            (Self::Time, value) => is_time(value),
+            (Self::Word(words), Scalar::Text(text)) => words.contains(&text.as_ref()),
             _ => false,
         };
         if defined { LeafRole::Metadata } else { data }
     }
+}
 
-    /// Whether a number or boolean here is a measure.
-    pub(super) fn measures(&self) -> bool {
-        matches!(self, Self::Root(_) | Self::Value)
-    }
+fn find(keys: &'static [(&'static str, Shape)], key: &str) -> Option<&'static Shape> {
+    keys.iter().find(|(name, _)| *name == key).map(|(_, shape)| shape)
 }

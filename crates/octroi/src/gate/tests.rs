@@ -217,3 +217,21 @@ fn a_transform_that_cannot_run_withholds_the_copy_alone() {
     assert_eq!(leaves(&hub, "cloud-confiance"), Err(Withheld::TransformUnavailable));
     assert_eq!(leaves(&hub, "dc-rennes").unwrap().2, PAYLOAD);
 }
+
+#[test]
+fn the_content_type_is_that_of_the_payload_where_a_format_has_several() {
+    const BYTES: &str = "application/octet-stream";
+    const JSON: &str = "application/json";
+    for (format, payload, expected) in [
+        (Format::SparkplugB, &b"\x08\x01"[..], BYTES),
+        (Format::SparkplugB, br#"{"online":true}"#, JSON),
+        (Format::Tasmota, b"ON", "text/plain; charset=utf-8"),
+        (Format::Tasmota, br#" {"POWER":"ON"}"#, JSON),
+        (Format::Zigbee2mqtt, b"online", "text/plain; charset=utf-8"),
+        (Format::Zigbee2mqtt, b"[]", JSON),
+        (Format::Shelly, b"true", JSON),
+        (Format::Opaque, b"{}", BYTES),
+    ] {
+        assert_eq!(content_type(format, payload), expected, "{format:?} {payload:02x?}");
+    }
+}
