@@ -180,7 +180,7 @@ fn closed_schema(rule: &Block<Classify>, document: &Document, cog: Option<&Cog>,
         ),
         fix: text!(
             "write `{{ in = [\"…\"] }}` with its words, or acknowledge it",
-            "écrire `{{ in = [\"…\"] }}` avec ses mots, ou l'accepter par un `[[acknowledge]]`",
+            "écrire `{{ in = [\"…\"] }}` avec ses mots, ou l'accepter par écrit",
         ),
         witness: Some(Witness { text: holding_a_plate(named), given, at: None }),
     };

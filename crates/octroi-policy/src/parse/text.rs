@@ -73,10 +73,10 @@ pub(crate) fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'
         all.push("…".to_owned());
     }
     let listed = all.join(", ");
-    if listed.is_empty() {
-        text!("define it, or take this away", "le définir, ou retirer ceci")
-    } else {
-        text!("write one of {listed}", "écrire l'un de {listed}")
+    match all.len() {
+        0 => text!("define it, or take this away", "le définir, ou retirer ceci"),
+        1 => text!("write {listed}", "écrire {listed}"),
+        _ => text!("write one of {listed}", "écrire l'un de {listed}"),
     }
 }
 

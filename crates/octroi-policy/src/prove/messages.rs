@@ -7,7 +7,7 @@
 
 use super::{Reach, classes};
 use crate::ast::{Given, OneOrMany, When};
-use crate::engine::Gate;
+use crate::engine::{From, Gate};
 use crate::witness::Order;
 use crate::{CommuneIx, Decision, Label, Policy};
 
@@ -48,14 +48,29 @@ pub(super) fn message(
     })
 }
 
-/// Where to look: those that the rules name, then one of each set of covering spaces.
+/// Where to look: those that the conditions name, then one of each set of covering spaces.
 fn communes(policy: &Policy, reach: &Reach, gate: &Gate, conditions: &[&When]) -> Vec<CommuneIx> {
-    let codes = conditions.iter().filter_map(|when| when.commune.as_ref()).flat_map(OneOrMany::as_slice);
-    let mut found: Vec<CommuneIx> = codes.filter_map(|code| policy.cog().commune(code)).collect();
-    for id in conditions.iter().filter_map(|when| when.perimeter.as_ref()).flat_map(OneOrMany::as_slice) {
-        let named = policy.document().perimeter.iter().find(|perimeter| perimeter.id == *id);
-        let inside = named.map(|named| policy.cog().perimeter(named).intersection(&gate.perimeter));
-        found.extend(inside.and_then(|inside| inside.first()));
+    let cog = policy.cog();
+    let mut found = Vec::new();
+    for when in conditions {
+        let mut codes: Vec<&str> =
+            when.commune.iter().flat_map(OneOrMany::as_slice).map(String::as_str).collect();
+        let filters = when.topic.iter().flat_map(OneOrMany::as_slice);
+        match &gate.commune_from {
+            Some(From::Tag(name)) => {
+                let values = when.tags.iter().filter_map(|tags| tags.get(name));
+                codes.extend(values.flat_map(OneOrMany::as_slice).map(String::as_str));
+            }
+            Some(From::Topic(level)) => {
+                codes.extend(filters.filter_map(|filter| filter.split('/').nth(*level)));
+            }
+            None => {}
+        }
+        found.extend(codes.into_iter().filter_map(|code| cog.commune(code)));
+        for id in when.perimeter.iter().flat_map(OneOrMany::as_slice) {
+            let named = policy.document().perimeter.iter().find(|perimeter| perimeter.id == *id);
+            found.extend(named.and_then(|named| cog.perimeter(named).intersection(&gate.perimeter).first()));
+        }
     }
     found.extend(classes(policy, reach.source, reach.domain).into_values());
     found
