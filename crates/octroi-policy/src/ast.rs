@@ -812,13 +812,19 @@ pub enum GivenFields {
 pub struct Given {
     pub source: String,
     pub topic: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tags: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub measures: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<GivenFields>,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<OneOrMany<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub commune: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub declared: Option<String>,
 }
 

@@ -2,8 +2,9 @@
 //! alone: references (C03, C04), territory (C05–C08), rules (C14, C27, C28),
 //! hosting facts and identities (C22, C30).
 //!
-//! Decides nothing and places nothing: what needs the engine (C09, C10, C24,
-//! C34) is beside it. Expects what `parse` found to be right in form; a block
+//! Places nothing: what needs the engine (C09, C10, C24, C34) is in `prove`.
+//! The engine is asked for one thing here, whether a message shows the fault it
+//! is a witness of. Expects what `parse` found to be right in form; a block
 //! that could not be read (`Document::unread`) makes no reference undefined,
 //! and while there is one nothing is called unused or uncovered.
 
@@ -12,9 +13,11 @@ mod references;
 mod rules;
 mod territory;
 
-use crate::ast::{Acknowledge, Block, Document};
+use std::cell::OnceCell;
+
+use crate::ast::{Acknowledge, Block, Document, Given};
 use crate::text::text;
-use crate::{Code, Cog, Date, Finding, Location, Severity};
+use crate::{Code, Cog, Date, Decision, Finding, Location, Policy, Severity, Text, Witness};
 
 /// Every structural finding on the day the policy takes effect, by place.
 /// `cog` is the vintage that the policy names, `None` if there is none of it.
@@ -51,21 +54,37 @@ pub fn acknowledged<'a>(
         .find(|block| block.code == code.name() && block.subject == subject && block.expires >= today)
 }
 
+/// What stands in the place of the mend once a warning is accepted.
+pub(crate) fn on_record(block: &Acknowledge) -> Text {
+    text!(
+        "accepted by {by} until {until}: {because}",
+        "accepté par {by} jusqu'au {until} : {because}",
+        by = block.by,
+        until = block.expires,
+        because = block.because,
+    )
+}
+
 /// Findings with the id that an acknowledgement would name.
 #[derive(Default)]
 struct Report {
     entries: Vec<(String, Finding)>,
+    /// The policy as it would decide, once a witness asked for it.
+    policy: OnceCell<Option<Box<Policy>>>,
 }
 
 /// What a check says, before its place in a [`Finding`].
 struct Said<'a> {
     subject: &'a str,
     at: Location,
-    message: String,
-    why: &'a str,
-    fix: String,
-    witness: Option<String>,
+    message: Text,
+    why: Text,
+    fix: Text,
+    witness: Option<Witness>,
 }
+
+/// How many messages are tried for one witness.
+const PROPOSALS: usize = 256;
 
 /// The codes above whose severity can be a warning.
 const WARNED_HERE: &[Code] = &[Code::C04, Code::C05, Code::C07, Code::C22, Code::C27, Code::C28];
@@ -81,16 +100,24 @@ impl Report {
 
     fn push(&mut self, code: Code, severity: Severity, said: Said<'_>) {
         let Said { subject, at, message, why, fix, witness } = said;
-        let finding = Finding {
-            code,
-            severity,
-            location: at,
-            message: message.into(),
-            why: why.into(),
-            fix: fix.into(),
-            witness: witness.map(Into::into),
-        };
+        let finding = Finding { code, severity, location: at, message, why, fix, witness };
         self.entries.push((subject.to_owned(), finding));
+    }
+
+    /// The first of the messages that, decided by this very policy, shows the fault; none
+    /// if the policy does not even compile.
+    fn replayed(
+        &self,
+        document: &Document,
+        messages: impl Iterator<Item = Given>,
+        shows: impl Fn(&Policy, &Decision<'_>) -> bool,
+    ) -> Option<Given> {
+        let policy = self.policy.get_or_init(|| Policy::compile(document, [0; 32]).ok().map(Box::new));
+        let policy = policy.as_ref()?;
+        let received = document.policy.valid_from;
+        messages.take(PROPOSALS).find(|given| {
+            policy.decide_given(given, received).is_some_and(|decision| shows(policy, &decision))
+        })
     }
 
     /// Warnings accepted on record only inform; an acknowledgement of nothing is said.
@@ -99,13 +126,7 @@ impl Report {
             let accepted = acknowledged(document, finding.code, subject, today);
             if let Some(block) = accepted.filter(|_| finding.severity == Severity::Warning) {
                 finding.severity = Severity::Info;
-                finding.fix = text!(
-                    "accepted by {by} until {until}: {because}",
-                    "accepté par {by} jusqu'au {until} : {because}",
-                    by = block.by,
-                    until = block.expires,
-                    because = block.because,
-                );
+                finding.fix = on_record(block);
             }
         }
         for block in &document.acknowledge {
@@ -119,12 +140,20 @@ impl Report {
                     Said {
                         subject: &block.subject,
                         at: block.at_key("subject"),
-                        message: format!(
-                            "there is no {} about `{}` to acknowledge",
-                            block.code, block.subject
+                        message: text!(
+                            "there is no {code} about `{subject}` to acknowledge",
+                            "il n'y a pas de {code} sur `{subject}` à accepter",
+                            code = block.code,
+                            subject = block.subject,
                         ),
-                        why: "an acknowledgement of nothing would cover what comes later unseen",
-                        fix: "take it away, or name the subject of the warning".to_owned(),
+                        why: text!(
+                            "an acknowledgement of nothing would cover what comes later unseen",
+                            "une acceptation sans objet couvrirait, sans qu'on le voie, ce qui viendra plus tard",
+                        ),
+                        fix: text!(
+                            "take it away, or name the subject of the warning",
+                            "la retirer, ou nommer l'objet de l'avertissement",
+                        ),
                         witness: None,
                     },
                 );

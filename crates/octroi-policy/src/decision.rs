@@ -207,6 +207,14 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// The same, borrowing nothing of the message.
+    #[must_use]
+    pub fn into_owned(self) -> Decision<'static> {
+        let Self { outcome, label, domain, commune, device, time, kind } = self;
+        let device = device.map(|device| Cow::Owned(device.into_owned()));
+        Decision { outcome, label, domain, commune, device, time, kind }
+    }
+
     /// Whether the label is one that rules gave, not the `restricted` of a doubt.
     #[must_use]
     pub const fn is_labelled(&self) -> bool {

@@ -149,6 +149,17 @@ impl Policy {
         explanation
     }
 
+    /// Decides as [`Self::decide_facts`] does, and says why.
+    #[must_use]
+    pub fn explain_facts(&self, input: &Input<'_>, facts: &Facts<'_>) -> Explanation {
+        let decision = self.decide_facts(input, facts.clone());
+        let mut explanation = self.outline(input, &decision);
+        if let Ok(gate) = self.admit(input) {
+            self.fill(&mut explanation, gate, input, facts, &decision);
+        }
+        explanation
+    }
+
     fn outline(&self, input: &Input<'_>, decision: &Decision<'_>) -> Explanation {
         let source = self.sources().get(input.source.index());
         let name = |text: fn(&crate::SourceInfo) -> &String| source.map(text).cloned().unwrap_or_default();

@@ -34,6 +34,7 @@ mod text;
 mod time;
 pub mod topic;
 mod transform;
+mod witness;
 
 pub use check::{acknowledged, structural, structural_at};
 pub use cog::{Cog, CommuneIx, CommuneSet};
@@ -42,13 +43,13 @@ pub use engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, Ta
 pub use engine::{Policy, PolicyHash};
 pub use explain::{CopyState, Explanation, MatchedRule, PolicyName, RequirementState, ShownFacts};
 pub use facts::{Ambiguity, Facts, Kind, Leaf, LeafRole, Node, Position, Scalar, leaf_has_type};
-pub use finding::{Code, Finding, Location, Severity, Witness};
+pub use finding::{Code, Finding, Location, PlainFinding, PlainWitness, Severity, Witness};
 pub use format::{ReadError, read, read_with};
 pub use label::{Label, Level, Marking, Markings};
 pub use names::{fold, fold_into, same_name};
 pub use parse::{Parsed, SCHEMA, SourceFile, hash, includes, parse};
 pub use prove::{Proof, prove, prove_at};
-pub use render::{render, render_all};
+pub use render::{counts, render, render_all};
 pub use schema::json_schema;
 pub use testing::{TestResult, run_tests};
 pub use text::{Lang, Text};

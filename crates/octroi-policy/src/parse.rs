@@ -8,6 +8,7 @@
 //! INVARIANT: total. Whatever the bytes, a block with a fault is a finding with
 //! its place, stands in [`Document::unread`], and hides no other block.
 
+mod forms;
 mod rules;
 mod shape;
 mod text;
@@ -20,10 +21,11 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::ast::{Block, Document, Unread};
-use crate::{Code, Finding, Location, json_schema};
+use crate::text::text;
+use crate::{Code, Finding, Location, Text, json_schema};
 pub(crate) use rules::keyed;
-use shape::{Checker, Shape, code_as_number, error, join};
-use text::Text;
+use shape::{Checker, Shape, code_as_number, error, join, why_key};
+use text::Lines;
 pub(crate) use text::suggestion;
 
 /// A file of a policy.
@@ -116,7 +118,7 @@ struct Reader {
 
 /// One file while it is read.
 struct Open<'a> {
-    text: Text<'a>,
+    text: Lines<'a>,
     /// Lines with a syntax fault.
     broken_lines: Vec<u32>,
     /// Lines of the headers of the blocks that those lie in.
@@ -125,7 +127,7 @@ struct Open<'a> {
 
 impl Reader {
     fn file(&mut self, file: &SourceFile) {
-        let text = Text::new(&file.name, &file.text);
+        let text = Lines::new(&file.name, &file.text);
         let (tree, faults) = DeTable::parse_recoverable(&file.text);
         let mut open = Open { text, broken_lines: Vec::new(), broken_headers: Vec::new() };
         for fault in faults {
@@ -163,15 +165,14 @@ impl Reader {
                 seen.schema = true;
                 if value.get_ref().as_str() != Some(SCHEMA) {
                     let at = open.text.at(value.span().start);
-                    let fix = format!("write schema = \"{SCHEMA}\"");
-                    let message = "`schema` is not one that this version reads".to_owned();
-                    blocks.findings.push(error(
-                        Code::C01,
-                        at,
-                        message,
-                        "another language has other meanings",
-                        fix,
-                    ));
+                    let message = text!(
+                        "`schema` is not one that this version reads",
+                        "`schema` n'est pas de ceux que cette version lit",
+                    );
+                    let why =
+                        text!("another language has other meanings", "un autre langage a d'autres sens");
+                    let fix = text!("write schema = \"{SCHEMA}\"", "écrire schema = \"{SCHEMA}\"");
+                    blocks.findings.push(error(Code::C01, at, message, why, fix));
                 }
             }
             "include" => blocks.include(&value),
@@ -195,9 +196,11 @@ impl Reader {
             unknown => {
                 blocks.unread.push(Unread { block: Unread::UNKNOWN, id: None });
                 let fix = suggestion(unknown, BLOCKS.keys().map(String::as_str));
-                let message = format!("`{unknown}` is no block of a policy");
-                let why = "a misspelt protection must not count as an absent one";
-                blocks.findings.push(error(Code::C01, at, message, why, fix));
+                let message = text!(
+                    "`{unknown}` is no block of a policy",
+                    "`{unknown}` n'est pas un bloc d'une politique",
+                );
+                blocks.findings.push(error(Code::C01, at, message, why_key(), fix));
             }
         }
     }
@@ -206,18 +209,28 @@ impl Reader {
     fn whole(&mut self, files: &[SourceFile]) {
         let first = files.first().map(|file| file.name.clone()).unwrap_or_default();
         let at = Location { file: first, line: 0, column: 0 };
-        let mut missing = |what: &str, fix: String| {
-            let message = format!("{what} is missing");
-            self.findings.push(error(Code::C01, at.clone(), message, "every policy has one", fix));
+        let mut missing = |what: &str, fix: Text| {
+            let message = text!("`{what}` is missing", "`{what}` manque");
+            let why = text!("every policy has one", "toute politique en a un");
+            self.findings.push(error(Code::C01, at.clone(), message, why, fix));
         };
         if !self.seen.schema {
-            missing("`schema`", format!("begin with schema = \"{SCHEMA}\""));
+            let fix = text!("begin with schema = \"{SCHEMA}\"", "commencer par schema = \"{SCHEMA}\"");
+            missing("schema", fix);
         }
         if self.seen.policy.is_none() {
-            missing("the block `[policy]`", "add it: who adopted this policy, and when".to_owned());
+            let fix = text!(
+                "add the block: who adopted this policy, and when",
+                "ajouter le bloc : qui a adopté cette politique, et quand",
+            );
+            missing("[policy]", fix);
         }
         if self.seen.defaults.is_none() {
-            missing("the block `[defaults]`", "add it, with `quarantine_target`".to_owned());
+            let fix = text!(
+                "add the block, with `quarantine_target`",
+                "ajouter le bloc, avec `quarantine_target`",
+            );
+            missing("[defaults]", fix);
         }
     }
 }
@@ -234,9 +247,13 @@ impl Blocks<'_> {
         let paths = value.get_ref().as_array();
         let relative = |path: &str| !path.is_empty() && !path.starts_with(['/', '\\']) && !path.contains(':');
         if !paths.is_some_and(|list| list.iter().all(|path| path.get_ref().as_str().is_some_and(relative))) {
-            let message = "`include` is no list of relative paths".to_owned();
-            let fix = "write include = [\"../doctrine-fr\"]".to_owned();
-            self.findings.push(error(Code::C01, at, message, "what is not found protects nothing", fix));
+            let message = text!(
+                "`include` is no list of relative paths",
+                "`include` n'est pas une liste de chemins relatifs",
+            );
+            let why = text!("what is not found protects nothing", "ce qui n'est pas trouvé ne protège rien");
+            let fix = text!("write include = [\"../doctrine-fr\"]", "écrire include = [\"../doctrine-fr\"]",);
+            self.findings.push(error(Code::C01, at, message, why, fix));
         }
     }
 
@@ -249,15 +266,16 @@ impl Blocks<'_> {
     ) {
         let at = self.open.text.at(value.span().start);
         if let Some(first) = seen {
-            let message = format!("`[{name}]` stands twice: the first is at {first}");
-            let fix = "keep one".to_owned();
-            self.findings.push(error(
-                Code::C01,
-                at,
-                message,
+            let message = text!(
+                "`[{name}]` stands twice: the first is at {first}",
+                "`[{name}]` figure deux fois : le premier est en {first}",
+            );
+            let why = text!(
                 "two could disagree, and neither would be obeyed",
-                fix,
-            ));
+                "les deux pourraient se contredire, et aucun ne serait suivi",
+            );
+            let fix = text!("keep one", "n'en garder qu'un");
+            self.findings.push(error(Code::C01, at, message, why, fix));
             return;
         }
         *seen = Some(at);
@@ -294,9 +312,14 @@ impl Blocks<'_> {
         let at = self.open.text.at(value.span().start);
         self.unread.push(Unread { block: name, id: None });
         if !self.open.broken_lines.contains(&at.line) {
-            let message = format!("`{name}` is not written as a block");
-            let fix = format!("write {header} on a line of its own, and its keys below");
-            self.findings.push(error(Code::C01, at, message, "it cannot be read otherwise", fix));
+            let message =
+                text!("`{name}` is not written as a block", "`{name}` n'est pas écrit comme un bloc");
+            let why = text!("it cannot be read otherwise", "il ne peut être lu autrement");
+            let fix = text!(
+                "write `{header}` on a line of its own, and its keys below",
+                "écrire `{header}` seul sur sa ligne, et ses clés dessous",
+            );
+            self.findings.push(error(Code::C01, at, message, why, fix));
         }
     }
 
@@ -333,15 +356,20 @@ impl Blocks<'_> {
                 Err(fault) => {
                     let place = fault.span().map_or(at, |span| text.at(span.start));
                     // Not reached by what the shapes know; a date of the year 0, say, would be.
-                    let message = format!("`{header}` cannot be read: {}", one_line(fault.message()));
-                    let fix = "compare with the guide to the policy language".to_owned();
-                    self.findings.push(error(
-                        Code::C01,
-                        place,
-                        message,
+                    let message = text!(
+                        "`{header}` cannot be read: {fault}",
+                        "`{header}` ne peut être lu : « {fault} »",
+                        fault = one_line(fault.message()),
+                    );
+                    let why = text!(
                         "a block is read whole or not at all",
-                        fix,
-                    ));
+                        "un bloc est lu tout entier ou pas du tout",
+                    );
+                    let fix = text!(
+                        "compare with the guide to the policy language",
+                        "comparer avec le guide du langage des politiques",
+                    );
+                    self.findings.push(error(Code::C01, place, message, why, fix));
                     None
                 }
             }
@@ -353,7 +381,7 @@ impl Blocks<'_> {
     }
 }
 
-fn locate(text: &Text<'_>, value: &Spanned<DeValue<'_>>, path: &str, keys: &mut BTreeMap<String, Location>) {
+fn locate(text: &Lines<'_>, value: &Spanned<DeValue<'_>>, path: &str, keys: &mut BTreeMap<String, Location>) {
     if !path.is_empty() {
         keys.insert(path.to_owned(), text.at(value.span().start));
     }
@@ -377,30 +405,43 @@ fn locate(text: &Text<'_>, value: &Spanned<DeValue<'_>>, path: &str, keys: &mut 
 }
 
 /// A fault that TOML itself finds; a code with a leading zero or a letter is one too.
-fn syntax(text: &Text<'_>, fault: &toml::de::Error) -> Finding {
+fn syntax(lines: &Lines<'_>, fault: &toml::de::Error) -> Finding {
     let offset = fault.span().map_or(0, |span| span.start);
-    let (start, word) = text.word_at(offset);
+    let (start, word) = lines.word_at(offset);
     if looks_like_a_code(word) {
-        return code_as_number(text.at(start), word);
+        return code_as_number(lines.at(start), word);
     }
-    if word.starts_with(|c: char| c.is_ascii_alphabetic()) && is_value_after(text.before(start)) {
-        let message = format!("`{word}` stands without quotes");
-        let why = "what cannot be read protects nothing";
-        return error(
-            Code::C01,
-            text.at(start),
-            message,
-            why,
-            format!("write \"{word}\", or a value of the right kind"),
+    let why = text!("what cannot be read protects nothing", "ce qui ne peut être lu ne protège rien");
+    if word.starts_with(|c: char| c.is_ascii_alphabetic()) && is_value_after(lines.before(start)) {
+        let message = text!("`{word}` stands without quotes", "`{word}` n'est pas entre guillemets");
+        let fix = text!(
+            "write \"{word}\", or a value of the right kind",
+            "écrire \"{word}\", ou une valeur de la bonne sorte",
         );
+        return error(Code::C01, lines.at(start), message, why, fix);
     }
     let fix = if word.is_empty() {
-        "mend the line; values that are text stand in \"quotes\"".to_owned()
+        text!(
+            "mend the line; values that are text stand in \"quotes\"",
+            "corriger la ligne ; une valeur qui est du texte se met entre \"guillemets\"",
+        )
     } else {
-        format!("mend the line near `{word}`; values that are text stand in \"quotes\"")
+        text!(
+            "mend the line near `{word}`; values that are text stand in \"quotes\"",
+            "corriger la ligne près de `{word}` ; une valeur qui est du texte se met entre \"guillemets\"",
+        )
     };
-    let message = format!("TOML: {}", one_line(fault.message()));
-    error(Code::C01, text.at(offset), message, "what cannot be read protects nothing", fix)
+    error(Code::C01, lines.at(offset), toml_fault(fault.message()), why, fix)
+}
+
+/// In French as far as the parser's words are known; its own words else.
+fn toml_fault(message: &str) -> Text {
+    let en = one_line(message);
+    let fr = match en.as_str() {
+        "duplicate key" => "clé donnée deux fois",
+        _ => return text!("TOML: {en}", "TOML : « {en} »"),
+    };
+    text!("TOML: {en}", "TOML : {fr}")
 }
 
 /// Whether a value can follow that head of a line; a name follows the `[` of a header.

@@ -11,16 +11,20 @@
 //! over those that today's rules reach. C09 looks at reachable labels, each
 //! with the fewest rules found to give it: what it misses is held, not leaked.
 
+mod messages;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{Block, Document, Invariant, Via};
+use crate::check::on_record;
 use crate::engine::Gives;
 use crate::engine::condition::Op;
 use crate::place::{Way, country_in};
 use crate::testing::run_tests;
+use crate::text::text;
 use crate::{
-    Code, CommuneIx, Date, DomainIx, Finding, Label, Level, Marking, Markings, Policy, Severity, SourceIx,
-    SpaceIx, TargetIx, acknowledged, topic,
+    Code, CommuneIx, CopyIx, Date, Decision, DomainIx, Finding, Label, Level, Marking, Markings, Outcome,
+    Policy, Severity, SourceIx, SpaceIx, TargetIx, Text, Witness, acknowledged, topic,
 };
 
 /// What the enumeration found.
@@ -59,22 +63,34 @@ pub fn prove_at(policy: &Policy, document: &Document, today: Date) -> Proof {
     let labels = possible(policy, document, &reached);
     unplaceable(policy, &reached, today, &mut proof);
     let mut watch =
-        Watch { policy, document, reached: &reached, broken: vec![false; document.invariant.len()] };
+        Watch { policy, document, reached: &reached, broken: vec![None; document.invariant.len()] };
     table(&mut watch, &labels, &mut proof);
     flows(&mut watch, &labels, &mut proof);
     quarantine(policy, document, &mut proof);
-    for failed in run_tests(policy, document).into_iter().filter(|result| !result.passed) {
+    failing(policy, document, &mut proof);
+    proof
+}
+
+/// C34: each test that fails is its own witness.
+fn failing(policy: &Policy, document: &Document, proof: &mut Proof) {
+    for (result, test) in run_tests(policy, document).into_iter().zip(&document.test) {
+        if result.passed {
+            continue;
+        }
+        let text = text!("the message that the test gives", "le message que donne l'essai");
         proof.findings.push(Finding {
             code: Code::C34,
             severity: Severity::Error,
-            location: failed.location,
-            message: format!("the test `{}` fails", failed.name).into(),
-            why: failed.why.into(),
-            fix: "correct the rule, or what the test expects".to_owned().into(),
-            witness: None,
+            location: result.location,
+            message: text!("the test `{name}` fails", "l'essai `{name}` échoue", name = result.name),
+            why: result.why,
+            fix: text!(
+                "correct the rule, or what the test expects",
+                "corriger la règle, ou ce que l'essai attend",
+            ),
+            witness: Some(Witness { text, given: Some(test.given.clone()), at: test.value.at }),
         });
     }
-    proof
 }
 
 /// One way a label gets to a target.
@@ -98,15 +114,39 @@ struct Watch<'p> {
     policy: &'p Policy,
     document: &'p Document,
     reached: &'p Reached,
-    broken: Vec<bool>,
+    /// Of each: where its finding stands and how well it is shown; `None`: it holds so far.
+    broken: Vec<Option<(usize, Shown)>>,
+}
+
+/// How well a counterexample is shown, the best last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Shown {
+    /// A label that no rule of today gives.
+    Label,
+    /// Rules that give the label.
+    Rules,
+    /// A message that was replayed.
+    Message,
 }
 
 impl Watch<'_> {
     fn arrival(&mut self, way: Arrival<'_>, proof: &mut Proof) {
         for (invariant, broken) in self.document.invariant.iter().zip(&mut self.broken) {
-            if !*broken && breaks(self.policy, self.document, invariant, &way) {
-                *broken = true;
-                proof.findings.push(counterexample(self.policy, invariant, &way, self.reached));
+            let worse = broken.is_none_or(|(_, shown)| shown < Shown::Message);
+            if !worse || !breaks(self.policy, self.document, invariant, &way) {
+                continue;
+            }
+            let (finding, shown) = counterexample(self.policy, invariant, &way, self.reached);
+            match *broken {
+                None => {
+                    *broken = Some((proof.findings.len(), shown));
+                    proof.findings.push(finding);
+                }
+                Some((at, before)) if shown > before => {
+                    *broken = Some((at, shown));
+                    proof.findings.get_mut(at).into_iter().for_each(|known| *known = finding.clone());
+                }
+                Some(_) => {}
             }
         }
     }
@@ -287,43 +327,54 @@ fn no_place(
     let rule = rule.and_then(|rule| policy.document().classify.get(usize::from(*rule)))?;
     let names = spaces.iter().filter_map(|space| policy.spaces().get(space.index()));
     let names: Vec<&str> = names.map(|space| space.id.as_str()).collect();
-    let fix = "host a space of the domain on a target that satisfies the requirements, or correct the rule";
+    let held = |decision: &Decision<'_>| matches!(decision.outcome, Outcome::Held { space: None, .. });
+    let given = messages::message(policy, (label, reach), None, held);
+    let Text { en, fr } = in_words(policy, reach);
+    let text = text!("{en}, in {place}", "{fr}, commune {place}", place = policy.cog().display(commune));
     let mut finding = Finding {
         code: Code::C09,
         severity: Severity::Error,
         location: rule.at.clone(),
-        message: format!("the label {label} has no allowed space at any scale").into(),
-        why: format!("such messages are held until a policy allows a place; tried: {}", names.join(", "))
-            .into(),
-        fix: fix.to_owned().into(),
-        witness: Some(format!("{}, {}", in_words(policy, reach), policy.cog().display(commune)).into()),
+        message: text!(
+            "the label {label} has no allowed space at any scale",
+            "l'étiquette {label} n'a d'espace autorisé à aucune échelle",
+        ),
+        why: text!(
+            "such messages are held until a policy allows a place; tried: `{tried}`",
+            "ces messages sont retenus jusqu'à ce qu'une politique autorise un lieu ; essayés : `{tried}`",
+            tried = names.join("`, `"),
+        ),
+        fix: text!(
+            "host a space of the domain on a target that satisfies the requirements, or correct the rule",
+            "héberger un espace du métier là où les exigences sont tenues, ou corriger la règle",
+        ),
+        witness: Some(Witness { text, given, at: None }),
     };
     if reach.by_word {
         finding.severity = Severity::Warning;
-        finding.message = format!(
-            "by rule `{}` a sender can have its own messages held: {label} has no allowed space",
-            rule.id
-        )
-        .into();
+        finding.message = text!(
+            "by rule `{id}` a sender can have its own messages held: {label} has no allowed space",
+            "par la règle `{id}`, un émetteur peut faire retenir ses propres messages : {label} n'a pas d'espace autorisé",
+            id = rule.id,
+        );
         if let Some(block) = acknowledged(policy.document(), Code::C09, &rule.id, today) {
             finding.severity = Severity::Info;
-            finding.fix =
-                format!("accepted by {} until {}: {}", block.by, block.expires, block.because).into();
+            finding.fix = on_record(block);
         }
     }
     Some(finding)
 }
 
-fn in_words(policy: &Policy, reach: &Reach) -> String {
-    let rules: Vec<&str> = reach
-        .rules
-        .iter()
-        .filter_map(|rule| policy.rules().get(usize::from(*rule)))
-        .map(|rule| rule.id.as_str())
-        .collect();
+fn in_words(policy: &Policy, reach: &Reach) -> Text {
+    let rules = reach.rules.iter().filter_map(|rule| policy.rules().get(usize::from(*rule)));
+    let rules: Vec<Text> = rules.map(|rule| text!("`{id}`", "`{id}`", id = rule.id)).collect();
+    let Text { en, fr } = Text::join(&rules, " and ", " et ");
     let source = policy.sources().get(reach.source.index()).map_or("", |source| &source.id);
     let domain = policy.domains().get(reach.domain.index()).map_or("", |domain| &domain.id);
-    format!("a message of source `{source}`, domain `{domain}`, that matches {}", rules.join(" and "))
+    text!(
+        "a message of source `{source}`, domain `{domain}`, that matches {en}",
+        "un message de la source `{source}`, métier `{domain}`, qui correspond à {fr}",
+    )
 }
 
 /// Every label to prove: all levels × markings in use, as high as each marking
@@ -422,35 +473,77 @@ fn counterexample(
     invariant: &Block<Invariant>,
     way: &Arrival<'_>,
     reached: &Reached,
-) -> Finding {
+) -> (Finding, Shown) {
+    let (label, name) = (way.label, way.name);
     let target = policy.target_id(way.target);
     let by = match way.via {
-        Via::Copy if way.transformed => {
-            format!("copy `{}`, as {} after its transform", way.name, way.arrives)
+        Via::Copy if way.transformed => text!(
+            "copy `{name}`, as {arrives} after its transform",
+            "la copie `{name}`, en {arrives} après sa transformation",
+            arrives = way.arrives,
+        ),
+        Via::Copy => text!("copy `{name}`, not transformed", "la copie `{name}`, sans transformation"),
+        Via::Primary | Via::Any => text!("space `{name}`", "l'espace `{name}`"),
+    };
+    let served = || reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
+    let reaches = || served().filter_map(|(_, labels)| labels.get(&key_of(label)));
+    let written = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == name);
+    let when = written.and_then(|copy| copy.when.as_ref());
+    let message = |reach: &Reach| {
+        messages::message(policy, (label, reach), when, |decision| goes(policy, way, decision))
+    };
+    let shown = reaches().find_map(|reach| Some((reach, message(reach)?)));
+    let (reach, given, shown) = match shown {
+        Some((reach, given)) => (Some(reach), Some(given), Shown::Message),
+        None => match reaches().next() {
+            Some(reach) => (Some(reach), None, Shown::Rules),
+            None => (None, None, Shown::Label),
+        },
+    };
+    let head = reach.map_or_else(
+        || {
+            text!(
+                "no rule of today gives that label; the next one may",
+                "aucune règle d'aujourd'hui ne donne cette étiquette ; la prochaine le pourra"
+            )
+        },
+        |reach| in_words(policy, reach),
+    );
+    let (Text { en, fr }, Text { en: by, fr: par }) = (&head, &by);
+    let witness = Text {
+        en: format!("{en}: {label} → {by} → `{target}`"),
+        fr: format!("{fr} : {label} → {par} → `{target}`"),
+    };
+    (
+        Finding {
+            code: Code::C10,
+            severity: Severity::Error,
+            location: invariant.at.clone(),
+            message: text!(
+                "the invariant `{id}` can be broken: {label} may reach `{target}`",
+                "la garantie `{id}` peut être violée : {label} peut atteindre `{target}`",
+                id = invariant.id,
+            ),
+            why: text!("by {by}", "par {par}"),
+            fix: text!(
+                "add a requirement that forbids it, lower the copy's `max_level`, or give up the invariant",
+                "ajouter une exigence qui l'interdit, abaisser le `max_level` de la copie, ou renoncer à la garantie",
+            ),
+            witness: Some(Witness { text: witness, given, at: None }),
+        },
+        shown,
+    )
+}
+
+/// Whether a message goes that way.
+fn goes(policy: &Policy, way: &Arrival<'_>, decision: &Decision<'_>) -> bool {
+    let copied = |copy: &CopyIx| policy.copies().get(copy.index()).is_some_and(|copy| copy.id == way.name);
+    match &decision.outcome {
+        Outcome::Routed { copies, .. } if way.via == Via::Copy => copies.iter().any(copied),
+        Outcome::Routed { space, .. } => {
+            policy.spaces().get(space.index()).is_some_and(|space| space.target == way.target)
         }
-        Via::Copy => format!("copy `{}`, not transformed", way.name),
-        Via::Primary | Via::Any => format!("space `{}`", way.name),
-    };
-    let served = reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
-    let reach = served.filter_map(|(_, labels)| labels.get(&key_of(way.label))).next();
-    let message = match reach {
-        Some(reach) => in_words(policy, reach),
-        None => "no rule of today gives that label; the next one may".to_owned(),
-    };
-    Finding {
-        code: Code::C10,
-        severity: Severity::Error,
-        location: invariant.at.clone(),
-        message: format!(
-            "the invariant `{}` can be broken: {} may reach `{target}`",
-            invariant.id, way.label
-        )
-        .into(),
-        why: format!("by {by}").into(),
-        fix: "add a requirement that forbids it, lower the copy's `max_level`, or give up the invariant"
-            .to_owned()
-            .into(),
-        witness: Some(format!("{}: {} → {by} → `{target}`", message, way.label).into()),
+        Outcome::Held { .. } | Outcome::Quarantined(_) | Outcome::Refused(_) => false,
     }
 }
 
@@ -478,13 +571,19 @@ fn quarantine(policy: &Policy, document: &Document, proof: &mut Proof) {
             code: Code::C24,
             severity: Severity::Error,
             location: document.defaults.at_key("quarantine_target"),
-            message: format!("the quarantine's premises `{id}` are not allowed for `restricted`").into(),
-            why: format!(
-                "not satisfied: {}; every doubt is kept there, and a doubt can be anything",
-                policy.named(obstacle)
-            )
-            .into(),
-            fix: "run the hub on the premises of a target that is allowed for `restricted`".to_owned().into(),
+            message: text!(
+                "the quarantine's premises `{id}` are not allowed for `restricted`",
+                "les locaux de la quarantaine, `{id}`, ne sont pas autorisés pour `restricted`",
+            ),
+            why: text!(
+                "not satisfied: `{obstacle}`; every doubt is kept there, and a doubt can be anything",
+                "non tenue : `{obstacle}` ; tout doute y est gardé, et un doute peut être n'importe quoi",
+                obstacle = policy.named(obstacle),
+            ),
+            fix: text!(
+                "run the hub on the premises of a target that is allowed for `restricted`",
+                "exploiter le concentrateur dans les locaux d'un hébergement autorisé pour `restricted`",
+            ),
             witness: None,
         });
     }

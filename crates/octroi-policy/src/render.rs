@@ -1,5 +1,5 @@
 //! A finding as a compiler would print it: place, line, caret, why, mend,
-//! witness. For machines there is the JSON of [`Finding`] itself.
+//! witness. For machines there is [`Finding::plain`].
 //!
 //! INVARIANT: nothing that a policy holds reaches a terminal as a control
 //! character or turns the direction of text; it is shown escaped.
@@ -18,13 +18,14 @@ pub fn render(finding: &Finding, files: &[SourceFile], lang: Lang, colour: bool)
     let paint = Paint { colour };
     let Finding { code, severity, location, message, why, fix, witness } = finding;
     let (word, tint) = match severity {
-        Severity::Error => ("error", "1;31"),
-        Severity::Warning => ("warning", "1;33"),
-        Severity::Info => ("info", "1;36"),
+        Severity::Error => (lang.pick("erreur", "error"), "1;31"),
+        Severity::Warning => (lang.pick("avertissement", "warning"), "1;33"),
+        Severity::Info => (lang.pick("remarque", "note"), "1;36"),
     };
+    let colon = lang.colon();
     let mut out = String::new();
     let head = paint.in_colour(tint, &format!("{word}[{code}]"));
-    line(&mut out, &format!("{head}: {}", paint.in_colour("1", &shown(message.of(lang)))));
+    line(&mut out, &format!("{head}{colon} {}", paint.in_colour("1", &shown(message.of(lang)))));
 
     let number = if location.line == 0 { String::new() } else { location.line.to_string() };
     let margin = " ".repeat(number.len().max(1));
@@ -42,12 +43,16 @@ pub fn render(finding: &Finding, files: &[SourceFile], lang: Lang, colour: bool)
     }
     let mut note = |name: &str, text: &str| {
         if !text.is_empty() {
-            line(&mut out, &format!("{margin} = {}: {}", paint.in_colour("1", name), shown(text)));
+            line(&mut out, &format!("{margin} = {}{colon} {}", paint.in_colour("1", name), shown(text)));
         }
     };
-    note("why", why.of(lang));
-    note(if *severity == Severity::Info { "note" } else { "fix" }, fix.of(lang));
-    note("witness", witness.as_ref().map_or("", |witness| witness.text.of(lang)));
+    note(lang.pick("pourquoi", "why"), why.of(lang));
+    let accepted = *severity == Severity::Info;
+    note(if accepted { "note" } else { lang.pick("remède", "fix") }, fix.of(lang));
+    if let Some(witness) = witness {
+        note(lang.pick("témoin", "witness"), witness.text.of(lang));
+        note(lang.pick("à rejouer", "replay"), &witness.as_test().unwrap_or_default());
+    }
     out
 }
 
@@ -56,21 +61,30 @@ pub fn render(finding: &Finding, files: &[SourceFile], lang: Lang, colour: bool)
 pub fn render_all(findings: &[Finding], files: &[SourceFile], lang: Lang, colour: bool) -> String {
     let mut out: String =
         findings.iter().map(|finding| render(finding, files, lang, colour) + "\n").collect();
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let plural = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let notes = count(Severity::Info);
-    let verdict = if errors > 0 { "refused" } else { "no error" };
-    line(
-        &mut out,
-        &format!(
-            "{verdict}: {}, {}, {}",
-            plural(errors, "error"),
-            plural(warnings, "warning"),
-            plural(notes, "note")
-        ),
-    );
+    let verdict = if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        lang.pick("refusée", "refused")
+    } else {
+        lang.pick("aucune erreur", "no error")
+    };
+    line(&mut out, &format!("{verdict}{} {}", lang.colon(), counts(findings, lang)));
     out
+}
+
+/// How many of each severity: `1 error, 0 warnings, 2 notes`.
+#[must_use]
+pub fn counts(findings: &[Finding], lang: Lang) -> String {
+    let count = |severity, fr: &'static str, en: &'static str| {
+        let n = findings.iter().filter(|finding| finding.severity == severity).count();
+        // Zero is plural in English and singular in French.
+        let plural = if lang == Lang::Fr { n > 1 } else { n != 1 };
+        format!("{n} {}{}", lang.pick(fr, en), if plural { "s" } else { "" })
+    };
+    [
+        count(Severity::Error, "erreur", "error"),
+        count(Severity::Warning, "avertissement", "warning"),
+        count(Severity::Info, "remarque", "note"),
+    ]
+    .join(", ")
 }
 
 struct Paint {
@@ -138,7 +152,8 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::{Code, Location};
+    use crate::text::text;
+    use crate::{Code, Location, Text};
 
     fn check(text: &str, line: u32, column: u32, message: &str, expected: &Expect) {
         let files = [SourceFile { name: "p.toml".into(), text: text.into() }];
@@ -146,10 +161,10 @@ mod tests {
             code: Code::C03,
             severity: Severity::Error,
             location: Location { file: "p.toml".into(), line, column },
-            message: message.into(),
-            why: "a reference to nothing matches nothing".into(),
-            fix: "write `dc-rennes`".into(),
-            witness: Some("Rennes (35238)".into()),
+            message: text!("{message}", "{message}"),
+            why: text!("a reference to nothing matches nothing", "une référence à rien"),
+            fix: text!("write `dc-rennes`", "écrire `dc-rennes`"),
+            witness: Some(text!("Rennes (35238)", "Rennes (35238)").into()),
         };
         expected.assert_eq(&render(&finding, &files, Lang::En, false));
     }
@@ -239,9 +254,9 @@ mod tests {
             code: Code::C01,
             severity: Severity::Warning,
             location: Location { file: "p".into(), line: 1, column: 9 },
-            message: "m".into(),
-            why: String::new().into(),
-            fix: String::new().into(),
+            message: text!("m", "m"),
+            why: Text::default(),
+            fix: Text::default(),
             witness: None,
         };
         let coloured = render(&finding, &files, Lang::En, true);

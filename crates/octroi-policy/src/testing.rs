@@ -9,19 +9,21 @@ use std::borrow::Cow;
 use crate::ast::{Block, Document, Expect, Given, GivenFields, OneOrMany, Test, Value};
 use crate::engine::From;
 use crate::engine::condition::UNKNOWN;
+use crate::text::text;
 use crate::{
-    Decision, Facts, Input, Leaf, LeafRole, Location, Markings, Node, Outcome, Policy, Scalar, SourceIx,
+    Decision, Explanation, Facts, Input, Leaf, LeafRole, Location, Markings, Node, Outcome, Policy, Scalar,
+    SourceIx, Text, Timestamp,
 };
 
 /// What became of one test.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestResult {
     /// As the policy names it.
     pub name: String,
     /// Whether all that it expects came.
     pub passed: bool,
     /// What was expected and what came; empty if it passed.
-    pub why: String,
+    pub why: Text,
     /// Where it stands.
     pub location: Location,
 }
@@ -34,30 +36,67 @@ pub fn run_tests(policy: &Policy, document: &Document) -> Vec<TestResult> {
         TestResult {
             name: test.name.clone(),
             passed: differences.is_empty(),
-            why: differences.join("; "),
+            why: Text::join(&differences, "; ", " ; "),
             location: test.at.clone(),
         }
     };
     document.test.iter().map(one).collect()
 }
 
-fn run_test(policy: &Policy, document: &Document, test: &Test) -> Vec<String> {
-    let Some(source) = policy.sources().iter().position(|source| source.id == test.given.source) else {
-        return vec![format!("there is no source `{}`", test.given.source)];
-    };
-    let Some(source) = SourceIx::from_index(source) else { return vec!["too many sources".to_owned()] };
+fn run_test(policy: &Policy, document: &Document, test: &Test) -> Vec<Text> {
     let received = test.at.map_or(document.policy.valid_from, |date| date.start());
-    let payload = test.given.payload.as_deref().unwrap_or_default().as_bytes();
-    let properties: Vec<(&str, &str)> = match (&test.given.payload, &test.given.declared) {
-        (Some(_), Some(word)) => vec![("sensitivity", word)],
-        _ => Vec::new(),
-    };
-    let input = Input { source, topic: &test.given.topic, payload, user_properties: &properties, received };
-    let decision = match test.given.payload {
-        Some(_) => policy.decide(&input),
-        None => policy.decide_facts(&input, facts_of(policy, source, &test.given)),
-    };
-    differences(policy, &test.expect, &decision)
+    match policy.decide_given(&test.given, received) {
+        Some(decision) => differences(policy, &test.expect, &decision),
+        None => {
+            let source = &test.given.source;
+            vec![text!("there is no source `{source}`", "il n'y a pas de source `{source}`")]
+        }
+    }
+}
+
+impl Policy {
+    /// Decides the message of a test or a witness; `None`: it names a source that the policy does not know.
+    #[must_use]
+    pub fn decide_given(&self, given: &Given, received: Timestamp) -> Option<Decision<'static>> {
+        let properties = given.properties();
+        let input = self.input_of(given, &properties, received)?;
+        let decision = match given.payload {
+            Some(_) => self.decide(&input),
+            None => self.decide_facts(&input, facts_of(self, input.source, given)),
+        };
+        Some(decision.into_owned())
+    }
+
+    /// [`Self::decide_given`], with its reasons.
+    #[must_use]
+    pub fn explain_given(&self, given: &Given, received: Timestamp) -> Option<Explanation> {
+        let properties = given.properties();
+        let input = self.input_of(given, &properties, received)?;
+        Some(match given.payload {
+            Some(_) => self.explain(&input),
+            None => self.explain_facts(&input, &facts_of(self, input.source, given)),
+        })
+    }
+
+    fn input_of<'g>(
+        &self,
+        given: &'g Given,
+        user_properties: &'g [(&'g str, &'g str)],
+        received: Timestamp,
+    ) -> Option<Input<'g>> {
+        let source = self.sources().iter().position(|source| source.id == given.source)?;
+        let source = SourceIx::from_index(source)?;
+        let payload = given.payload.as_deref().unwrap_or_default().as_bytes();
+        Some(Input { source, topic: &given.topic, payload, user_properties, received })
+    }
+}
+
+impl Given {
+    /// With a payload the sender's word comes beside it; abstract facts hold it themselves.
+    fn properties(&self) -> Vec<(&str, &str)> {
+        let word = self.declared.as_deref().filter(|_| self.payload.is_some());
+        word.map(|word| ("sensitivity", word)).into_iter().collect()
+    }
 }
 
 /// The facts of a test in the abstract.
@@ -104,11 +143,14 @@ fn scalar_of(value: &Value) -> Scalar<'_> {
     }
 }
 
-fn differences(policy: &Policy, expect: &Expect, decision: &Decision<'_>) -> Vec<String> {
+fn differences(policy: &Policy, expect: &Expect, decision: &Decision<'_>) -> Vec<Text> {
     let mut differences = Vec::new();
-    let mut compare = |what: &str, expected: Option<String>, came: String| {
+    let mut compare = |key: &str, expected: Option<String>, came: String| {
         if let Some(expected) = expected.filter(|expected| *expected != came) {
-            differences.push(format!("{what}: expected `{expected}`, came `{came}`"));
+            differences.push(text!(
+                "`{key}`: expected `{expected}`, came `{came}`",
+                "`{key}` : attendu `{expected}`, obtenu `{came}`",
+            ));
         }
     };
     let none = || "none".to_owned();
@@ -136,7 +178,10 @@ fn differences(policy: &Policy, expect: &Expect, decision: &Decision<'_>) -> Vec
     compare("copies", expected, copies.join(", "));
     for target in &expect.must_not_reach {
         if reached.contains(&target.as_str()) {
-            differences.push(format!("it reaches `{target}`, which it must not"));
+            differences.push(text!(
+                "it reaches `{target}`, which it must not",
+                "il atteint `{target}`, ce qui ne doit pas être",
+            ));
         }
     }
     differences

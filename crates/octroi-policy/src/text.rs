@@ -1,7 +1,5 @@
 //! The two languages, and a sentence in both.
 
-use serde::Serialize;
-
 /// A language that operators read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lang {
@@ -41,6 +39,11 @@ impl Lang {
         Self::ALL.into_iter().find(|lang| lang.tag().eq_ignore_ascii_case(primary))
     }
 
+    /// ` :` or `:`
+    pub(crate) const fn colon(self) -> &'static str {
+        self.pick(" :", ":")
+    }
+
     pub(crate) const fn pick(self, fr: &'static str, en: &'static str) -> &'static str {
         match self {
             Self::Fr => fr,
@@ -50,7 +53,7 @@ impl Lang {
 }
 
 /// One sentence in each language that operators read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text {
     /// English.
     pub en: String,
@@ -67,27 +70,23 @@ impl Text {
             Lang::Fr => &self.fr,
         }
     }
+
+    /// One text after another, in each language, with its own word between.
+    pub(crate) fn join(parts: &[Self], en: &str, fr: &str) -> Self {
+        let all = |lang: Lang, between: &str| {
+            parts.iter().map(|part| part.of(lang)).collect::<Vec<_>>().join(between)
+        };
+        Self { en: all(Lang::En, en), fr: all(Lang::Fr, fr) }
+    }
 }
 
 /// `text!("{n} rules", "{n} règles")`: names in braces are those of the place.
 macro_rules! text {
-    ($en:literal, $fr:literal $(, $($name:ident = $value:expr),+ $(,)?)?) => {
+    ($en:literal, $fr:literal $(, $name:ident = $value:expr)* $(,)?) => {
         $crate::Text {
-            en: format!($en $(, $($name = $value),+)?),
-            fr: format!($fr $(, $($name = $value),+)?),
+            en: format!($en $(, $name = $value)*),
+            fr: format!($fr $(, $name = $value)*),
         }
     };
 }
 pub(crate) use text;
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self { fr: text.clone(), en: text }
-    }
-}
-
-impl From<&str> for Text {
-    fn from(text: &str) -> Self {
-        text.to_owned().into()
-    }
-}

@@ -3,27 +3,33 @@
 //!
 //! A filter that begins with a wildcard matches no topic that begins with `$`.
 
+use crate::Text;
+use crate::text::text;
+
 /// Whether `filter` is a well-formed topic filter; if not, what is wrong with it.
 ///
 /// # Errors
 /// What breaks the rule, for an operator to read.
-pub fn validate(filter: &str) -> Result<(), &'static str> {
+pub fn validate(filter: &str) -> Result<(), Text> {
     if filter.is_empty() {
-        return Err("it is empty");
+        return Err(text!("it is empty", "il est vide"));
     }
     if filter.len() > usize::from(u16::MAX) {
-        return Err("it is longer than 65,535 bytes");
+        return Err(text!("it is longer than 65,535 bytes", "il dépasse 65 535 octets"));
     }
     if filter.contains('\0') {
-        return Err("it holds a null character");
+        return Err(text!("it holds a null character", "il contient un caractère nul"));
     }
     let mut levels = filter.split('/').peekable();
     while let Some(level) = levels.next() {
         if level == "#" && levels.peek().is_some() {
-            return Err("`#` stands only at its end");
+            return Err(text!("`#` stands only at its end", "`#` ne se place qu'à la fin"));
         }
         if level.len() > 1 && level.contains(['#', '+']) {
-            return Err("a wildcard is a whole level, between two `/`");
+            return Err(text!(
+                "a wildcard is a whole level, between two `/`",
+                "un joker est un niveau entier, entre deux `/`",
+            ));
         }
     }
     Ok(())
@@ -61,6 +67,34 @@ pub fn overlaps(a: &str, b: &str) -> bool {
             _ => return false,
         }
     }
+}
+
+/// The filter that matches what both match; `None`: no topic does.
+#[must_use]
+pub fn common(a: &str, b: &str) -> Option<String> {
+    if !overlaps(a, b) {
+        return None;
+    }
+    let (mut left, mut right) = (a.split('/'), b.split('/'));
+    let mut levels = Vec::new();
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) | (None, Some("#")) | (Some("#"), None) => break,
+            (Some("#"), Some(level)) => {
+                levels.push(level);
+                levels.extend(right.by_ref());
+                break;
+            }
+            (Some(level), Some("#")) => {
+                levels.push(level);
+                levels.extend(left.by_ref());
+                break;
+            }
+            (Some("+"), Some(level)) | (Some(level), Some(_)) => levels.push(level),
+            (Some(_), None) | (None, Some(_)) => return None,
+        }
+    }
+    Some(levels.join("/"))
 }
 
 #[cfg(test)]
@@ -151,6 +185,11 @@ mod tests {
         fn overlap_agrees_with_trying_every_topic(a in filter(), b in filter()) {
             let tried = topics().iter().any(|topic| matches(&a, topic) && matches(&b, topic));
             prop_assert_eq!(overlaps(&a, &b), tried);
+            let both = common(&a, &b);
+            for topic in topics() {
+                let expected = matches(&a, &topic) && matches(&b, &topic);
+                prop_assert_eq!(both.as_ref().is_some_and(|both| matches(both, &topic)), expected);
+            }
         }
     }
 }

@@ -18,9 +18,9 @@ use thiserror::Error;
 
 pub use pseudonym::PseudonymKey;
 
-use crate::Timestamp;
 use crate::ast::{GeoGrain, PseudonymScope, Step, Transform};
 use crate::facts::{Facts, Kind};
+use crate::{Text, Timestamp};
 use period::Grid;
 
 /// The reference of the hub's own key, for the identifiers of copies. Asked for
@@ -88,6 +88,26 @@ pub enum TransformError {
         /// The step.
         op: &'static str,
     },
+}
+
+impl TransformError {
+    /// For those who write policies.
+    pub(crate) fn in_words(&self) -> Text {
+        let en = self.to_string();
+        let fr = match self {
+            Self::Duration { text } => format!(
+                "`{text}` n'est pas une durée ; écrire un nombre et une unité, comme `PT15M`, `P1D` ou `P1M`"
+            ),
+            Self::Topic { text } => format!(
+                "`{text}` n'est pas un sujet ; employer `{{domain}}`, `{{commune}}`, `{{device}}`, `{{copy}}` et des niveaux non vides, sans `+`, `#` ni `$` en tête"
+            ),
+            Self::Key { text } => format!(
+                "`{text}` n'est pas une référence à une clé ; écrire `file:<name>` (dans `keys_dir`) ou `env:<NAME>`"
+            ),
+            Self::Fields { op } => format!("`{op}` ne nomme aucun champ"),
+        };
+        Text { en, fr }
+    }
 }
 
 /// A step that is not run yet: the copy is withheld.

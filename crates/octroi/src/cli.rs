@@ -200,7 +200,11 @@ pub struct ExplainArgs {
     /// A user property, `name=value`; may be given several times.
     #[arg(long = "user-property")]
     pub user_properties: Vec<String>,
-    /// As of that day (`2027-07-01`); default: today.
+    /// Instead of a message: a witness. A file with the JSON of a test's `given`, of one finding of `policy
+    /// check --output json`, or of the whole list; `-`: standard input.
+    #[arg(long, conflicts_with_all = ["source", "topic", "payload", "user_properties", "id"])]
+    pub given: Option<PathBuf>,
+    /// As of that day (`2027-07-01`); default: today; of a witness, its own day or the policy's first.
     #[arg(long)]
     pub date: Option<String>,
     /// A message on record: `hub/generation/sequence`.

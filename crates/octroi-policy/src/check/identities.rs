@@ -4,22 +4,33 @@
 use std::collections::BTreeMap;
 
 use super::{Report, Said};
-use crate::Code;
 use crate::ast::{Block, Document, ExtraEuLaw, Source};
+use crate::text::text;
+use crate::{Code, Text};
 
 pub(super) fn check(document: &Document, report: &mut Report) {
     exposure(document, report);
     let mut seen: BTreeMap<&str, &Block<Source>> = BTreeMap::new();
     for source in &document.source {
-        if let Err(fault) = identity(&source.identity) {
+        if let Err(Text { en, fr }) = identity(&source.identity) {
             report.error(
                 Code::C30,
                 Said {
                     subject: &source.id,
                     at: source.at_key("identity"),
-                    message: format!("`{}` is no authenticated identity: {fault}", source.identity),
-                    why: "producer, perimeter and topics follow from the identity alone",
-                    fix: "write cert:CN=…, cert:URI=… or user:…".to_owned(),
+                    message: text!(
+                        "`{identity}` is no authenticated identity: {en}",
+                        "`{identity}` n'est pas une identité authentifiée : {fr}",
+                        identity = source.identity,
+                    ),
+                    why: text!(
+                        "producer, perimeter and topics follow from the identity alone",
+                        "la collectivité productrice, le périmètre et les sujets découlent de l'identité seule",
+                    ),
+                    fix: text!(
+                        "write `cert:CN=…`, `cert:URI=…` or `user:…`",
+                        "écrire `cert:CN=…`, `cert:URI=…` ou `user:…`",
+                    ),
                     witness: None,
                 },
             );
@@ -33,13 +44,29 @@ pub(super) fn check(document: &Document, report: &mut Report) {
             Said {
                 subject: &source.id,
                 at: source.at_key("identity"),
-                message: format!(
-                    "sources `{}` ({}) and `{}` have one identity",
-                    first.id, first.at, source.id
+                message: text!(
+                    "sources `{first}` ({place}) and `{id}` have one identity",
+                    "les sources `{first}` ({place}) et `{id}` ont la même identité",
+                    first = first.id,
+                    place = first.at,
+                    id = source.id,
                 ),
-                why: "whose data a message is could not be told",
-                fix: "give each its own certificate or user".to_owned(),
-                witness: Some(format!("a connection as `{}`", source.identity)),
+                why: text!(
+                    "whose data a message is could not be told",
+                    "on ne pourrait dire à qui appartiennent les données d'un message",
+                ),
+                fix: text!(
+                    "give each its own certificate or user",
+                    "donner à chacune son certificat ou son utilisateur",
+                ),
+                witness: Some(
+                    text!(
+                        "a connection as `{identity}`",
+                        "une connexion sous l'identité `{identity}`",
+                        identity = source.identity,
+                    )
+                    .into(),
+                ),
             },
         );
     }
@@ -47,20 +74,35 @@ pub(super) fn check(document: &Document, report: &mut Report) {
 
 fn exposure(document: &Document, report: &mut Report) {
     for target in &document.target {
-        let why = "it is treated as exposed, so nothing that must be immune may go there";
-        let fix = "write extra_eu_law = \"immune\" or \"exposed\", from the provider's contract";
-        let said = |what: &str, at| Said {
-            subject: &target.id,
+        let id = &target.id;
+        let said = |message: Text, at| Said {
+            subject: id,
             at,
-            message: format!("target `{}` {what} to law from outside the EU", target.id),
-            why,
-            fix: fix.to_owned(),
+            message,
+            why: text!(
+                "it is treated as exposed, so nothing that must be immune may go there",
+                "il est tenu pour exposé : rien de ce qui doit être à l'abri ne peut y aller",
+            ),
+            fix: text!(
+                "write `extra_eu_law = \"immune\"` or `\"exposed\"`, from the provider's contract",
+                "écrire `extra_eu_law = \"immune\"` ou `\"exposed\"`, d'après le contrat du prestataire",
+            ),
             witness: None,
         };
         match target.extra_eu_law {
-            None => report.error(Code::C22, said("does not state its exposure", target.at.clone())),
+            None => {
+                let message = text!(
+                    "target `{id}` does not state its exposure to law from outside the EU",
+                    "l'hébergement `{id}` ne déclare pas son exposition à un droit extra-européen",
+                );
+                report.error(Code::C22, said(message, target.at.clone()));
+            }
             Some(ExtraEuLaw::Unknown) => {
-                report.warning(Code::C22, said("has an unknown exposure", target.at_key("extra_eu_law")));
+                let message = text!(
+                    "target `{id}` has an unknown exposure to law from outside the EU",
+                    "l'exposition de l'hébergement `{id}` à un droit extra-européen est inconnue",
+                );
+                report.warning(Code::C22, said(message, target.at_key("extra_eu_law")));
             }
             Some(ExtraEuLaw::Immune | ExtraEuLaw::Exposed) => {}
         }
@@ -68,22 +110,28 @@ fn exposure(document: &Document, report: &mut Report) {
 }
 
 /// `cert:CN=…`, `cert:URI=…`, `user:…`, each with a name.
-fn identity(text: &str) -> Result<(), &'static str> {
-    let (kind, rest) = text.split_once(':').ok_or("it names no kind")?;
+fn identity(text: &str) -> Result<(), Text> {
+    let no_kind = || text!("it names no kind", "elle ne dit pas de quelle sorte elle est");
+    let (kind, rest) = text.split_once(':').ok_or_else(no_kind)?;
     let name = match kind {
         "cert" => rest
             .strip_prefix("CN=")
             .or_else(|| rest.strip_prefix("URI="))
-            .ok_or("it is neither CN nor URI")?,
+            .ok_or_else(|| text!("it is neither `CN` nor `URI`", "elle n'est ni `CN` ni `URI`"))?,
         "user" => rest,
-        _ => return Err("its kind is neither `cert` nor `user`"),
+        _ => {
+            return Err(
+                text!("its kind is neither `cert` nor `user`", "sa sorte n'est ni `cert` ni `user`",),
+            );
+        }
     };
     match name {
-        "" => Err("it names nobody"),
-        name if name.trim() != name || name.contains(char::is_control) => {
-            Err("it holds spaces around or controls")
-        }
-        name if name.contains('*') => Err("a wildcard names nobody"),
+        "" => Err(text!("it names nobody", "elle ne nomme personne")),
+        name if name.trim() != name || name.contains(char::is_control) => Err(text!(
+            "it holds spaces around or controls",
+            "elle contient des espaces autour ou des caractères de commande",
+        )),
+        name if name.contains('*') => Err(text!("a wildcard names nobody", "un joker ne nomme personne")),
         _ => Ok(()),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Report, Said};
 use crate::ast::{Block, Document, Unread, When};
 use crate::parse::{keyed, suggestion};
+use crate::text::text;
 use crate::{Code, Location};
 
 pub(super) fn check(document: &Document, report: &mut Report) {
@@ -65,7 +66,6 @@ impl<'a> Names<'a, '_> {
     }
 
     fn must_exist(&mut self, block: &'static str, name: &str, subject: &str, at: Location) {
-        let witness = format!("`{subject}` names `{name}`, and no `[[{block}]]` has that id");
         let none = BTreeSet::new();
         let defined = self.defined.get(block).unwrap_or(&none);
         if defined.contains(name) || defined.contains(ANY) {
@@ -76,10 +76,22 @@ impl<'a> Names<'a, '_> {
             Said {
                 subject,
                 at,
-                message: format!("`{name}` is no `{block}` of this policy"),
-                why: "a reference to nothing would silently match nothing",
+                message: text!(
+                    "`{name}` is no `{block}` of this policy",
+                    "`{name}` n'est défini par aucun bloc `{block}` de cette politique",
+                ),
+                why: text!(
+                    "a reference to nothing would silently match nothing",
+                    "une référence à rien ne correspondrait à rien, sans que personne ne le voie",
+                ),
                 fix: suggestion(name, defined.iter().copied()),
-                witness: Some(witness),
+                witness: Some(
+                    text!(
+                        "`{subject}` names `{name}`, and no `[[{block}]]` has that id",
+                        "`{subject}` nomme `{name}`, et aucun `[[{block}]]` ne porte cet identifiant",
+                    )
+                    .into(),
+                ),
             },
         );
     }
@@ -201,9 +213,15 @@ fn unused(document: &Document, used: &Defined<'_>, report: &mut Report) {
             Said {
                 subject: id,
                 at,
-                message: format!("`{block}` `{id}` is defined and never used"),
-                why: "what nothing uses protects nothing, and may be a misspelt use",
-                fix: "use it, or take it away".to_owned(),
+                message: text!(
+                    "`{block}` `{id}` is defined and never used",
+                    "`{block}` `{id}` est défini et jamais utilisé",
+                ),
+                why: text!(
+                    "what nothing uses protects nothing, and may be a misspelt use",
+                    "ce que rien n'utilise ne protège rien, et cache peut-être une faute de frappe ailleurs",
+                ),
+                fix: text!("use it, or take it away", "l'utiliser, ou le retirer"),
                 witness: None,
             },
         );

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Report, Said};
+use super::{Report, Said, rules};
 use crate::ast::{Block, Document, Scale, Source, Space};
 use crate::parse::{keyed, suggestion};
-use crate::{Code, Cog, CommuneSet, Location};
+use crate::text::text;
+use crate::witness::Order;
+use crate::{Code, Cog, CommuneIx, CommuneSet, Location, Outcome, Reason, Text, Witness};
 
 pub(super) fn check(document: &Document, cog: Option<&Cog>, report: &mut Report) {
     sirens(document, report);
@@ -25,9 +27,16 @@ pub(super) fn check(document: &Document, cog: Option<&Cog>, report: &mut Report)
             Said {
                 subject: &document.policy.id,
                 at: document.policy.at_key("cog"),
-                message: format!("the geographic code of {} is not compiled in", document.policy.cog),
-                why: "communes merge and change EPCI: another year is another territory",
-                fix: format!("write cog = {}", years.join(" or ")),
+                message: text!(
+                    "the geographic code of {year} is not compiled in",
+                    "le code officiel géographique de {year} n'est pas fourni",
+                    year = document.policy.cog,
+                ),
+                why: text!(
+                    "communes merge and change EPCI: another year is another territory",
+                    "les communes fusionnent et changent d'EPCI : une autre année est un autre territoire",
+                ),
+                fix: text!("write cog = {known}", "écrire cog = {known}", known = years.join(", cog = "),),
                 witness: None,
             },
         );
@@ -52,17 +61,21 @@ fn sirens(document: &Document, report: &mut Report) {
 
 fn siren(text: &str, at: Location, report: &mut Report) {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(10)).collect();
-    let said = |message: String, fix: &str| Said {
+    let said = |message: Text, fix: Text| Said {
         subject: text,
         at,
         message,
-        why: "a SIREN names who answers for the data",
-        fix: fix.to_owned(),
+        why: text!("a SIREN names who answers for the data", "un SIREN nomme qui répond des données"),
+        fix,
         witness: None,
     };
     if digits.len() != 9 || text.len() != 9 {
-        let message = format!("`{text}` is no SIREN");
-        return report.error(Code::C05, said(message, "write its nine digits, in quotes, without spaces"));
+        let message = text!("`{text}` is no SIREN", "`{text}` n'est pas un SIREN");
+        let fix = text!(
+            "write its nine digits, in quotes, without spaces",
+            "écrire ses neuf chiffres, entre guillemets, sans espaces",
+        );
+        return report.error(Code::C05, said(message, fix));
     }
     // Luhn: from the right, every second digit doubled, digits of the products summed.
     let sum: u32 = digits
@@ -72,45 +85,64 @@ fn siren(text: &str, at: Location, report: &mut Report) {
         .map(|(digit, factor)| digit * factor / 10 + digit * factor % 10)
         .sum();
     if !sum.is_multiple_of(10) {
-        let message = format!("the check digit of the SIREN `{text}` is wrong");
-        report.warning(Code::C05, said(message, "compare it with the SIRENE register; one digit is off"));
+        let message = text!(
+            "the check digit of the SIREN `{text}` is wrong",
+            "la clé de contrôle du SIREN `{text}` est fausse",
+        );
+        let fix = text!(
+            "compare it with the SIRENE register; one digit is off",
+            "le comparer au répertoire SIRENE ; un chiffre est faux",
+        );
+        report.warning(Code::C05, said(message, fix));
     }
 }
 
+const COMMUNE: (&str, &str) = ("commune", "une commune");
+const EPCI: (&str, &str) = ("EPCI", "un EPCI");
+const DEPARTEMENT: (&str, &str) = ("département", "un département");
+const REGION: (&str, &str) = ("region", "une région");
+
 fn codes(document: &Document, cog: &Cog, report: &mut Report) {
-    let mut unknown = |what: &str, code: &str, subject: &str, at: Location, fix: String| {
-        let message = format!("`{code}` is no {what} of the geographic code of {}", cog.year());
-        let why = "a territory that does not exist is covered by nobody";
+    let mut unknown = |(en, fr): (&str, &str), code: &str, subject: &str, at: Location, fix: Text| {
+        let message = text!(
+            "`{code}` is no {en} of the geographic code of {year}",
+            "`{code}` n'est pas {fr} du code officiel géographique de {year}",
+            year = cog.year(),
+        );
+        let why = text!(
+            "a territory that does not exist is covered by nobody",
+            "un territoire qui n'existe pas n'est couvert par personne",
+        );
         report.error(Code::C05, Said { subject, at, message, why, fix, witness: None });
     };
     let policy = &document.policy;
     if cog.region_name(&policy.region).is_none() {
         let fix = suggestion(&policy.region, cog.regions());
-        unknown("region", &policy.region, &policy.id, policy.at_key("region"), fix);
+        unknown(REGION, &policy.region, &policy.id, policy.at_key("region"), fix);
     }
     for block in &document.perimeter {
         for (ix, code) in block.commune.iter().enumerate() {
             if cog.commune(code).is_none() {
                 let at = block.at_key(&format!("commune.{ix}"));
-                unknown("commune", code, &block.id, at, commune_fix(code, cog));
+                unknown(COMMUNE, code, &block.id, at, commune_fix(code, cog));
             }
         }
         for (ix, siren) in block.epci.iter().enumerate() {
             if cog.epci_name(siren).is_none() {
                 let at = block.at_key(&format!("epci.{ix}"));
-                unknown("EPCI", siren, &block.id, at, epci_fix(siren, cog));
+                unknown(EPCI, siren, &block.id, at, epci_fix(siren, cog));
             }
         }
         for (ix, code) in block.departement.iter().enumerate() {
             if cog.departement_name(code).is_none() {
                 let at = block.at_key(&format!("departement.{ix}"));
-                unknown("département", code, &block.id, at, suggestion(code, cog.departements()));
+                unknown(DEPARTEMENT, code, &block.id, at, suggestion(code, cog.departements()));
             }
         }
         for (ix, code) in block.region.iter().enumerate() {
             if cog.region_name(code).is_none() {
                 let at = block.at_key(&format!("region.{ix}"));
-                unknown("region", code, &block.id, at, suggestion(code, cog.regions()));
+                unknown(REGION, code, &block.id, at, suggestion(code, cog.regions()));
             }
         }
     }
@@ -128,36 +160,43 @@ fn codes(document: &Document, cog: &Cog, report: &mut Report) {
         communes.extend(listed.map(|(key, code)| (code, &block.id, block.at_key(&key))));
     }
     for (code, subject, at) in communes.into_iter().filter(|(code, ..)| cog.commune(code).is_none()) {
-        unknown("commune", code, subject, at, commune_fix(code, cog));
+        unknown(COMMUNE, code, subject, at, commune_fix(code, cog));
     }
 }
 
-fn commune_fix(code: &str, cog: &Cog) -> String {
+fn commune_fix(code: &str, cog: &Cog) -> Text {
     let meant = [format!("0{code}"), code.trim().to_uppercase()];
     if let Some(ix) = meant.iter().find_map(|code| cog.commune(code)) {
-        return format!("write \"{}\" for {}", cog.code(ix), cog.name(ix));
+        let (code, name) = (cog.code(ix), cog.name(ix));
+        return text!("write \"{code}\" for {name}", "écrire \"{code}\" pour {name}");
     }
     let city = match code.get(..3) {
         Some("751") => "75056",
         Some("132") => "13055",
         Some("693") => "69123",
         _ => {
-            return "write the INSEE code of a commune of that year (not a postal code, not a former commune)"
-                .to_owned();
+            return text!(
+                "write the INSEE code of a commune of that year (not a postal code, not a former commune)",
+                "écrire le code INSEE d'une commune de cette année-là (ni un code postal, ni une ancienne commune)",
+            );
         }
     };
-    format!("write \"{city}\": municipal arrondissements are no communes")
+    text!(
+        "write \"{city}\": municipal arrondissements are no communes",
+        "écrire \"{city}\" : un arrondissement municipal n'est pas une commune",
+    )
 }
 
-fn epci_fix(siren: &str, cog: &Cog) -> String {
+fn epci_fix(siren: &str, cog: &Cog) -> Text {
     let edits = |known: &str| known.bytes().zip(siren.bytes()).filter(|(a, b)| a != b).count();
     let near =
         cog.epcis().filter(|known| siren.len() == 9 && edits(known) <= 1).min_by_key(|known| edits(known));
     match near.and_then(|siren| Some((siren, cog.epci_name(siren)?))) {
-        Some((siren, name)) => format!("write \"{siren}\" for {name}"),
-        None => {
-            "write the SIREN of an EPCI with own taxation; list a syndicate's communes instead".to_owned()
-        }
+        Some((siren, name)) => text!("write \"{siren}\" for {name}", "écrire \"{siren}\" pour {name}"),
+        None => text!(
+            "write the SIREN of an EPCI with own taxation; list a syndicate's communes instead",
+            "écrire le SIREN d'un EPCI à fiscalité propre ; pour un syndicat, énumérer ses communes",
+        ),
     }
 }
 
@@ -215,28 +254,57 @@ impl<'a> Territory<'a> {
                 let Some(commune) = twice.first() else { continue };
                 let covers = |other: &&&Block<Space>| self.perimeter(&other.perimeter).contains(commune);
                 let Some(other) = spaces.iter().take(ix).find(covers) else { continue };
-                let source = sources().find(|source| self.producible(source).contains(commune));
-                let source = source.map(|source| source.id.as_str()).unwrap_or_default();
-                report.error(
-                    Code::C06,
-                    Said {
-                        subject: &space.id,
-                        at: space.at.clone(),
-                        message: format!(
-                            "spaces `{}` ({}) and `{}` both fit `{domain}` at the scale `{}`, for {} commune(s)",
-                            other.id,
-                            other.at,
-                            space.id,
-                            scale_name(*scale),
-                            twice.len()
-                        ),
-                        why: "which of two buildings data go to must not be a matter of chance",
-                        fix: "make their perimeters disjoint, or their scales or domains different".to_owned(),
-                        witness: Some(format!("{}, `{domain}` from source `{source}`", self.cog.display(commune))),
-                    },
-                );
+                let Some(source) = sources().find(|source| self.producible(source).contains(commune)) else {
+                    continue;
+                };
+                let found = Twice { domain, scale: *scale, commune, source, spaces: [*other, *space] };
+                self.twice(&found, twice.len(), report);
             }
         }
+    }
+
+    fn twice(&self, found: &Twice<'_>, communes: usize, report: &mut Report) {
+        let Twice { domain, scale, commune, source, spaces: [first, second] } = found;
+        let code = self.cog.code(*commune);
+        let messages = rules::classified(source, domain, code, self.document, self.cog);
+        let given = report.replayed(self.document, messages, |policy, decision| {
+            let at = match &decision.outcome {
+                Outcome::Routed { space, .. } => policy.spaces().get(space.index()),
+                Outcome::Held { .. } => None,
+                Outcome::Quarantined(_) | Outcome::Refused(_) => return false,
+            };
+            at.is_none_or(|at| at.id != first.id && at.id != second.id)
+        });
+        let text = text!(
+            "`{domain}` in {place}, from source `{source}`: neither of the two is taken",
+            "`{domain}`, commune {place}, de la source `{source}` : aucun des deux n'est choisi",
+            place = self.cog.display(*commune),
+            source = source.id,
+        );
+        report.error(
+            Code::C06,
+            Said {
+                subject: &second.id,
+                at: second.at.clone(),
+                message: text!(
+                    "spaces `{first}` ({at}) and `{second}` both fit `{domain}` at the scale `{scale}`, for {communes} commune(s)",
+                    "les espaces `{first}` ({at}) et `{second}` conviennent tous deux à `{domain}` à l'échelle `{scale}`, pour {communes} commune(s)",
+                    first = first.id,
+                    at = first.at,
+                    second = second.id,
+                    scale = scale_name(*scale),
+                ),
+                why: text!(
+                    "which of two buildings data go to must not be a matter of chance",
+                    "le hasard ne doit pas choisir lequel de deux bâtiments reçoit les données",
+                ),
+                fix: text!(
+                    "make their perimeters disjoint, or their scales or domains different",
+                    "rendre leurs périmètres disjoints, ou leurs échelles ou métiers différents",
+                ),
+                witness: Some(Witness { text, given, at: None }),
+            },
+        );
     }
 
     fn holes(&self, report: &mut Report) {
@@ -248,48 +316,104 @@ impl<'a> Territory<'a> {
         }
         let none = CommuneSet::new();
         for source in &self.document.source {
-            if let Some(ix) = source.commune.as_deref().and_then(|code| self.cog.commune(code))
-                && !self.perimeter(&source.perimeter).contains(ix)
-            {
-                let place = self.cog.display(ix);
-                let message = format!("{place} lies outside the perimeter `{}`", source.perimeter);
-                let why = "every message of this source would be quarantined: `outside_perimeter`";
-                let fix = "name a commune of the perimeter, or widen it".to_owned();
-                let at = source.at_key("commune");
-                let said = Said { subject: &source.id, at, message, why, fix, witness: Some(place) };
-                report.warning(Code::C07, said);
-            }
+            self.outside(source, report);
             let producible = self.producible(source);
             for (ix, domain) in source.domains.iter().enumerate() {
                 let hole = producible.difference(covered.get(domain.as_str()).unwrap_or(&none));
-                if hole.is_empty() {
-                    continue;
-                }
-                let mut shown: Vec<String> = hole.iter().take(3).map(|ix| self.cog.display(ix)).collect();
-                if hole.len() > 3 {
-                    shown.push("…".to_owned());
-                }
-                report.warning(
-                    Code::C07,
-                    Said {
-                        subject: &source.id,
-                        at: source.at_key(&format!("domains.{ix}")),
-                        message: format!(
-                            "{} of the {} communes of source `{}` have no space for `{domain}`",
-                            hole.len(),
-                            producible.len(),
-                            source.id
-                        ),
-                        why: "their messages would be held: no building is named for them",
-                        fix: format!(
-                            "add a space for `{domain}` that covers them, or narrow the source's perimeter"
-                        ),
-                        witness: Some(format!("`{domain}` in {}", shown.join(", "))),
-                    },
-                );
+                let at = source.at_key(&format!("domains.{ix}"));
+                self.hole(source, (domain, at), (&hole, producible.len()), report);
             }
         }
     }
+
+    fn outside(&self, source: &Block<Source>, report: &mut Report) {
+        let Some(code) = source.commune.as_deref() else { return };
+        let Some(ix) = self.cog.commune(code) else { return };
+        if self.perimeter(&source.perimeter).contains(ix) {
+            return;
+        }
+        let domain = source.domains.first().map(String::as_str).unwrap_or_default();
+        let (filters, conditions) = (&source.topics, Vec::new());
+        let order =
+            Order { source, filters, domain, commune: code, conditions, fields: Vec::new(), declared: None };
+        let given = report.replayed(self.document, order.proposals(), |_, decision| {
+            decision.outcome == Outcome::Quarantined(Reason::OutsidePerimeter)
+        });
+        let (id, place, perimeter) = (&source.id, self.cog.display(ix), &source.perimeter);
+        let text = text!(
+            "any message of source `{id}`, in {place}",
+            "tout message de la source `{id}`, commune {place}"
+        );
+        report.warning(
+            Code::C07,
+            Said {
+                subject: id,
+                at: source.at_key("commune"),
+                message: text!(
+                    "{place} lies outside the perimeter `{perimeter}`",
+                    "{place} est hors du périmètre `{perimeter}`",
+                ),
+                why: text!(
+                    "every message of this source would be quarantined: `outside_perimeter`",
+                    "tous les messages de cette source seraient mis en quarantaine : `outside_perimeter`",
+                ),
+                fix: text!(
+                    "name a commune of the perimeter, or widen it",
+                    "nommer une commune du périmètre, ou l'élargir",
+                ),
+                witness: Some(Witness { text, given, at: None }),
+            },
+        );
+    }
+
+    fn hole(
+        &self,
+        source: &Block<Source>,
+        (domain, at): (&str, Location),
+        (hole, all): (&CommuneSet, usize),
+        report: &mut Report,
+    ) {
+        let Some(first) = hole.first() else { return };
+        let messages = rules::classified(source, domain, self.cog.code(first), self.document, self.cog);
+        let given = report.replayed(self.document, messages, |_, decision| {
+            matches!(decision.outcome, Outcome::Held { space: None, .. })
+        });
+        let mut shown: Vec<String> = hole.iter().take(3).map(|ix| self.cog.display(ix)).collect();
+        if hole.len() > 3 {
+            shown.push("…".to_owned());
+        }
+        let (id, places, count) = (&source.id, shown.join(", "), hole.len());
+        let text = text!("`{domain}` in {places}", "`{domain}`, communes {places}");
+        report.warning(
+            Code::C07,
+            Said {
+                subject: id,
+                at,
+                message: text!(
+                    "{count} of the {all} communes of source `{id}` have no space for `{domain}`",
+                    "{count} des {all} communes de la source `{id}` n'ont pas d'espace pour `{domain}`",
+                ),
+                why: text!(
+                    "their messages would be held: no building is named for them",
+                    "leurs messages seraient retenus : aucun bâtiment n'est désigné pour eux",
+                ),
+                fix: text!(
+                    "add a space for `{domain}` that covers them, or narrow the source's perimeter",
+                    "ajouter un espace pour `{domain}` qui les couvre, ou restreindre le périmètre de la source",
+                ),
+                witness: Some(Witness { text, given, at: None }),
+            },
+        );
+    }
+}
+
+/// Two spaces for one commune, and whose data that concerns.
+struct Twice<'a> {
+    domain: &'a str,
+    scale: Scale,
+    commune: CommuneIx,
+    source: &'a Source,
+    spaces: [&'a Block<Space>; 2],
 }
 
 /// C08 needs no geography.
@@ -302,21 +426,32 @@ fn homeless(document: &Document, report: &mut Report) {
         };
         if !serving.clone().any(fits) {
             let scales: Vec<&str> = domain.scales.iter().map(|scale| scale_name(*scale)).collect();
-            let other =
-                serving.next().map(|space| format!("space `{}` serves it at another scale", space.id));
+            let other = serving.next().map(|space| {
+                text!(
+                    "space `{id}` serves it at another scale",
+                    "l'espace `{id}` le sert à une autre échelle",
+                    id = space.id,
+                )
+            });
+            let (id, scales) = (&domain.id, scales.join("`, `"));
             report.error(
                 Code::C08,
                 Said {
                     subject: &domain.id,
                     at: domain.at.clone(),
-                    message: format!(
-                        "no space serves `{}` at any of its scales: {}",
-                        domain.id,
-                        scales.join(", ")
+                    message: text!(
+                        "no space serves `{id}` at any of its scales: `{scales}`",
+                        "aucun espace ne sert `{id}` à l'une de ses échelles : `{scales}`",
                     ),
-                    why: "every message of this domain would be held",
-                    fix: format!("add a space for `{}` whose perimeter has one of these types", domain.id),
-                    witness: other,
+                    why: text!(
+                        "every message of this domain would be held",
+                        "tous les messages de ce métier seraient retenus",
+                    ),
+                    fix: text!(
+                        "add a space for `{id}` whose perimeter has one of these types",
+                        "ajouter un espace pour `{id}` dont le périmètre est de l'un de ces types",
+                    ),
+                    witness: other.map(Into::into),
                 },
             );
         }
@@ -337,12 +472,19 @@ fn idle(space: &Block<Space>, document: &Document, report: &mut Report) {
             Said {
                 subject: &space.id,
                 at: space.at_key(&format!("domains.{ix}")),
-                message: format!(
-                    "space `{}` serves `{id}` at the scale `{scale}`, which `{id}` does not have",
-                    space.id
+                message: text!(
+                    "space `{space}` serves `{id}` at the scale `{scale}`, which `{id}` does not have",
+                    "l'espace `{space}` sert `{id}` à l'échelle `{scale}`, que `{id}` n'a pas",
+                    space = space.id,
                 ),
-                why: "the scales of the domain say where its data go: this space never receives any of it",
-                fix: format!("add `{scale}` to the scales of `{id}`, or take `{id}` from the space"),
+                why: text!(
+                    "the scales of the domain say where its data go: this space never receives any of it",
+                    "les échelles du métier disent où vont ses données : cet espace n'en reçoit jamais",
+                ),
+                fix: text!(
+                    "add `{scale}` to the scales of `{id}`, or take `{id}` from the space",
+                    "ajouter `{scale}` aux échelles de `{id}`, ou retirer `{id}` de l'espace",
+                ),
                 witness: None,
             },
         );

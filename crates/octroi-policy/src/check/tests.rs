@@ -71,8 +71,9 @@ fn the_example_has_no_error_and_these_warnings() {
         355 | … speed_avg = "number", occupancy_pct = "number", period = "token", ts = "time", device = "token" } }
             |                                                                                           ^^^^^^^
             = why: a short word can hold a plate, a frame can hold anything
-            = fix: write { in = ["…"] } with its words, or acknowledge it
-            = witness: device = "AB-123-CD"
+            = fix: write `{ in = ["…"] }` with its words, or acknowledge it
+            = witness: a message with `device = "AB-123-CD"` is `open`
+            = replay: given = { source = "ville-mobilite", topic = "ville/mobilite/x/count", fields = { device = "AB-123-CD" } }
 
         warning[C28]: rule `air-station-fixe` is `open` with a word or a raw frame in `data`
            --> p.toml:392:214
@@ -80,8 +81,8 @@ fn the_example_has_no_error_and_these_warnings() {
         392 | …mber", pm25 = "number", o3 = "number", temperature = "number", humidity = "number", data = "raw" } }
             |                                                                                             ^^^^^
             = why: a short word can hold a plate, a frame can hold anything
-            = fix: write { in = ["…"] } with its words, or acknowledge it
-            = witness: data = "AB-123-CD"
+            = fix: write `{ in = ["…"] }` with its words, or acknowledge it
+            = witness: a message with `data = "AB-123-CD"` is `open`
 
         no error: 0 errors, 2 warnings, 0 notes
     "#]]
@@ -188,10 +189,10 @@ fn faults_of_meaning_are_found_with_a_witness() {
         Broken("no SIREN", "controller = \"255600058\"", "controller = \"25560005\"", C05, "\"25560005\"", "nine digits", ""),
         Broken("a SIREN with a wrong digit", "controller = \"255600058\"", "controller = \"255600059\"", C05, "\"255600059\"", "check digit", ""),
         Broken("two spaces at one scale", "perimeter = \"dept-56\"\ndomains = [\"energy\", \"water\"]\ntarget", "perimeter = \"dept-35\"\ndomains = [\"energy\", \"water\"]\ntarget", C06, "[[space]]", "energie-eau-35", "35"),
-        Broken("two spaces for one commune", "[[perimeter]]\nid = \"bretagne\"", "[[space]]\nid = \"autre\"\nperimeter = \"autre\"\ndomains = [\"mobility\"]\ntarget = \"dc-rennes\"\nmanaged_by = \"243500139\"\n[[perimeter]]\nid = \"autre\"\ntype = \"bassin_mobilite\"\ncommune = [\"44185\", \"01004\"]\n[[perimeter]]\nid = \"bretagne\"", C06, "[[space]]", "for 1 commune(s)", "Saint-Nicolas-de-Redon (44185), `mobility` from source `redon-lora`"),
+        Broken("two spaces for one commune", "[[perimeter]]\nid = \"bretagne\"", "[[space]]\nid = \"autre\"\nperimeter = \"autre\"\ndomains = [\"mobility\"]\ntarget = \"dc-rennes\"\nmanaged_by = \"243500139\"\n[[perimeter]]\nid = \"autre\"\ntype = \"bassin_mobilite\"\ncommune = [\"44185\", \"01004\"]\n[[perimeter]]\nid = \"bretagne\"", C06, "[[space]]", "for 1 commune(s)", "`mobility` in Saint-Nicolas-de-Redon (44185), from source `redon-lora`"),
         Broken("a source beside its perimeter", "commune = \"35238\"", "commune = \"56260\"", C07, "\"56260\"", "outside the perimeter", "Vannes (56260)"),
         Broken("a domain at scales where no space is", "scales = [\"bassin_mobilite\", \"bassin_vie\"]", "scales = [\"bassin_vie\"]", C08, "[[domain]]", "`mobility`", "mobilite-rennes"),
-        Broken("a personal marking at `internal`", "level = \"personal\"\nmarkings = [\"personal\"]", "level = \"internal\"\nmarkings = [\"personal\"]", C14, "\"personal\"", "raise the level to `personal`", "internal (personal)"),
+        Broken("a personal marking at `internal`", "level = \"personal\"\nmarkings = [\"personal\"]", "level = \"internal\"\nmarkings = [\"personal\"]", C14, "\"personal\"", "raise the level to `personal`", "`internal` (`personal`)"),
         Broken("a command that is not restricted", "level = \"restricted\"\nmarkings", "level = \"sensitive\"\nmarkings", C14, "\"command\"", "raise the level to `restricted`", ""),
         Broken("exposure not stated", "extra_eu_law = \"immune\"\n", "", C22, "[[target]]", "`dc-rennes` does not state its exposure", ""),
         Broken("exposure unknown", "extra_eu_law = \"immune\"", "extra_eu_law = \"unknown\"", C22, "\"unknown\"", "`dc-rennes` has an unknown exposure", ""),

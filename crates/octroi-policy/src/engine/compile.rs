@@ -14,9 +14,10 @@ use crate::engine::memo::PolicyId;
 use crate::engine::topics::Topics;
 use crate::engine::{DeviceFrom, From, Gate, Gives, Policy, PolicyHash, Rule};
 use crate::place::{CopyRule, Duties, Effect, Lifted, OptionPart, day_after, may_be_lifted};
+use crate::text::text;
 use crate::{
     Code, CommuneSet, CopyIx, Date, DomainIx, Finding, Label, Level, Location, Marking, Markings, Severity,
-    SourceIx, SpaceIx, TargetIx, TransformPlan,
+    SourceIx, SpaceIx, TargetIx, Text, TransformPlan,
 };
 
 /// Resolves a document, or says everything that does not resolve.
@@ -26,10 +27,16 @@ pub(crate) fn compile(document: &Document, hash: [u8; 32]) -> Result<Policy, Vec
             code: Code::C05,
             severity: Severity::Error,
             location: document.policy.at_key("cog"),
-            message: format!("there is no vintage `{}` of the official geographic code", document.policy.cog)
-                .into(),
-            why: "perimeters are sets of communes of one vintage".to_owned().into(),
-            fix: format!("write one of {:?}", Cog::VINTAGES).into(),
+            message: text!(
+                "there is no vintage `{year}` of the official geographic code",
+                "il n'y a pas de millésime `{year}` du code officiel géographique",
+                year = document.policy.cog,
+            ),
+            why: text!(
+                "perimeters are sets of communes of one vintage",
+                "un périmètre est un ensemble de communes d'un millésime",
+            ),
+            fix: text!("write one of {known:?}", "écrire l'un de {known:?}", known = Cog::VINTAGES),
             witness: None,
         }]);
     };
@@ -78,9 +85,16 @@ fn find(findings: &mut Vec<Finding>, ids: &Ids<'_>, id: &str, at: impl FnOnce() 
             code: Code::C03,
             severity: Severity::Error,
             location: at(),
-            message: format!("there is no {} `{id}`", ids.kind).into(),
-            why: "a reference that means nothing protects nothing".to_owned().into(),
-            fix: format!("define it in a `[[{}]]` block, or correct the name", ids.kind).into(),
+            message: text!("there is no `{kind}` `{id}`", "il n'y a pas de `{kind}` `{id}`", kind = ids.kind),
+            why: text!(
+                "a reference that means nothing protects nothing",
+                "une référence qui ne désigne rien ne protège rien",
+            ),
+            fix: text!(
+                "define it in a `[[{kind}]]` block, or correct the name",
+                "le définir dans un bloc `[[{kind}]]`, ou corriger le nom",
+                kind = ids.kind,
+            ),
             witness: None,
         });
     }
@@ -165,16 +179,9 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    fn error(&mut self, code: Code, location: Location, message: String, why: &str, fix: &str) {
-        self.findings.push(Finding {
-            code,
-            severity: Severity::Error,
-            location,
-            message: message.into(),
-            why: why.to_owned().into(),
-            fix: fix.to_owned().into(),
-            witness: None,
-        });
+    fn error(&mut self, code: Code, location: Location, message: Text, why: Text, fix: Text) {
+        let severity = Severity::Error;
+        self.findings.push(Finding { code, severity, location, message, why, fix, witness: None });
     }
 
     /// Indices are 16 bits.
@@ -190,14 +197,13 @@ impl<'d> Compiler<'d> {
             document.classify.len(),
         ];
         if counts.into_iter().any(|count| count > usize::from(u16::MAX)) {
-            let message = "a policy holds at most 65,535 blocks of a kind".to_owned();
-            self.error(
-                Code::C01,
-                document.policy.at.clone(),
-                message,
-                "indices are 16 bits",
-                "split the policy",
+            let message = text!(
+                "a policy holds at most 65,535 blocks of a kind",
+                "une politique contient au plus 65 535 blocs d'une même sorte",
             );
+            let why = text!("indices are 16 bits", "les indices ont 16 bits");
+            let fix = text!("split the policy", "diviser la politique");
+            self.error(Code::C01, document.policy.at.clone(), message, why, fix);
         }
     }
 
@@ -207,13 +213,20 @@ impl<'d> Compiler<'d> {
                 if option.split('+').all(|part| OptionPart::parse(part).is_some()) {
                     continue;
                 }
-                self.error(
-                    Code::C03,
-                    requirement.at_key("must.one_of"),
-                    format!("requirement `{}` has an option `{option}` that no target could hold", requirement.id),
-                    "an option is `operator:public`, `homologation`, `homologation_dr`, `scheme`, `scheme>=1.2`, or several joined by `+`",
-                    "write a scheme in lower case and a version in dotted integers",
+                let message = text!(
+                    "requirement `{id}` has an option `{option}` that no target could hold",
+                    "l'exigence `{id}` a une option `{option}` qu'aucun hébergement ne pourrait tenir",
+                    id = requirement.id,
                 );
+                let why = text!(
+                    "an option is `operator:public`, `homologation`, `homologation_dr`, `scheme`, `scheme>=1.2`, or several joined by `+`",
+                    "une option est `operator:public`, `homologation`, `homologation_dr`, `scheme`, `scheme>=1.2`, ou plusieurs jointes par `+`",
+                );
+                let fix = text!(
+                    "write a scheme in lower case and a version in dotted integers",
+                    "écrire un référentiel en minuscules et une version en entiers séparés par des points",
+                );
+                self.error(Code::C03, requirement.at_key("must.one_of"), message, why, fix);
             }
         }
     }
@@ -271,15 +284,18 @@ impl<'d> Compiler<'d> {
         let commune = source.commune.as_ref().and_then(|code| {
             let commune = self.cog.commune(code);
             if commune.is_none() {
-                let message = format!("there is no commune `{code}` in the code of {}", self.cog.year());
-                let why = "every message of the source would be of unknown territory";
-                self.error(
-                    Code::C05,
-                    source.at_key("commune"),
-                    message,
-                    why,
-                    "write an INSEE code of that vintage",
+                let message = text!(
+                    "there is no commune `{code}` in the code of {year}",
+                    "il n'y a pas de commune `{code}` dans le code de {year}",
+                    year = self.cog.year(),
                 );
+                let why = text!(
+                    "every message of the source would be of unknown territory",
+                    "tous les messages de la source seraient de territoire inconnu",
+                );
+                let fix =
+                    text!("write an INSEE code of that vintage", "écrire un code INSEE de ce millésime");
+                self.error(Code::C05, source.at_key("commune"), message, why, fix);
             }
             commune
         });
@@ -310,9 +326,17 @@ impl<'d> Compiler<'d> {
             Some(_) | None => None,
         };
         if from.is_none() {
-            let message = format!("`{key}` of source `{}` is `{written}`", source.id);
-            let fix = "write `tag:insee`, or `topic:2` (levels count from 0)";
-            self.error(Code::C01, source.at_key(key), message, "it says where the sender writes it", fix);
+            let message = text!(
+                "`{key}` of source `{id}` is `{written}`",
+                "`{key}` de la source `{id}` vaut `{written}`",
+                id = source.id,
+            );
+            let why = text!("it says where the sender writes it", "cette clé dit où l'émetteur l'écrit");
+            let fix = text!(
+                "write `tag:insee`, or `topic:2` (levels count from 0)",
+                "écrire `tag:insee`, ou `topic:2` (les niveaux se comptent à partir de 0)",
+            );
+            self.error(Code::C01, source.at_key(key), message, why, fix);
         }
         from
     }
@@ -325,17 +349,31 @@ impl<'d> Compiler<'d> {
             Some(_) | None => None,
         };
         if from.is_none() {
-            let message = format!("`device_from` of source `{}` is `{written}`", source.id);
-            let fix = "write `topic:2` (levels count from 0), or `field:deviceInfo.devEui`";
-            self.error(Code::C01, source.at_key("device_from"), message, "it says who the device is", fix);
+            let message = text!(
+                "`device_from` of source `{id}` is `{written}`",
+                "`device_from` de la source `{id}` vaut `{written}`",
+                id = source.id,
+            );
+            let why = text!("it says who the device is", "cette clé dit quel est le capteur");
+            let fix = text!(
+                "write `topic:2` (levels count from 0), or `field:deviceInfo.devEui`",
+                "écrire `topic:2` (les niveaux se comptent à partir de 0), ou `field:deviceInfo.devEui`",
+            );
+            self.error(Code::C01, source.at_key("device_from"), message, why, fix);
         }
         from
     }
 
     fn bad_filter(&mut self, filter: &str, at: Location) {
-        let message = format!("`{filter}` is no topic filter of MQTT, or has more than 64 levels");
-        let why = "`+` stands for a whole level, `#` for the rest and only at the end";
-        self.error(Code::C01, at, message, why, "correct the filter");
+        let message = text!(
+            "`{filter}` is no topic filter of MQTT, or has more than 64 levels",
+            "`{filter}` n'est pas un filtre de sujets MQTT, ou a plus de 64 niveaux",
+        );
+        let why = text!(
+            "`+` stands for a whole level, `#` for the rest and only at the end",
+            "`+` vaut pour un niveau entier, `#` pour la suite et seulement à la fin",
+        );
+        self.error(Code::C01, at, message, why, text!("correct the filter", "corriger le filtre"));
     }
 
     fn spaces(&mut self) -> Vec<SpaceInfo> {
@@ -410,11 +448,15 @@ impl<'d> Compiler<'d> {
 
     fn plan(&mut self, transform: &Block<ast::Transform>) -> Option<TransformPlan> {
         let plan = TransformPlan::compile(transform);
-        let error = plan.as_ref().err().map(ToString::to_string);
-        if let Some(error) = error {
-            let message = format!("transform `{}`: {error}", transform.id);
-            let why = "a copy whose transform means nothing would be refused every time";
-            self.error(Code::C01, transform.at_key("steps"), message, why, "correct the step");
+        if let Err(error) = &plan {
+            let Text { en, fr } = error.in_words();
+            let message = text!("transform `{id}`: {en}", "transformation `{id}` : {fr}", id = transform.id,);
+            let why = text!(
+                "a copy whose transform means nothing would be refused every time",
+                "une copie dont la transformation n'a pas de sens serait refusée à chaque fois",
+            );
+            let fix = text!("correct the step", "corriger l'étape");
+            self.error(Code::C01, transform.at_key("steps"), message, why, fix);
         }
         plan.ok()
     }

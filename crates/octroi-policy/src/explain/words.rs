@@ -7,13 +7,6 @@ use super::{CopyState, Explanation, RequirementState};
 use crate::ast::Scale;
 use crate::{Lang, Level};
 
-impl Lang {
-    /// ` :` or `:`
-    const fn colon(self) -> &'static str {
-        self.pick(" :", ":")
-    }
-}
-
 impl Explanation {
     /// The explanation in sentences, Markdown.
     #[must_use]

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use super::shape::error;
+use super::forms::{example_of, is_country, is_duration, is_id, is_name, is_origin, is_version, is_way};
+use super::shape::{error, why_type};
 use super::suggestion;
-use crate::ast::{Block, Comparison, Document, LeafType, Never, OneOrMany, Step, When};
-use crate::{Code, Finding, Location, topic};
+use crate::ast::{Block, Comparison, Document, LeafType, Never, OneOrMany, Requirement, Step, When};
+use crate::text::text;
+use crate::{Code, Finding, Location, Text, topic};
 
 pub(super) fn check(document: &Document, findings: &mut Vec<Finding>) {
     let mut rules = Rules { findings };
@@ -28,52 +30,68 @@ struct Rules<'a> {
     findings: &'a mut Vec<Finding>,
 }
 
-const WHY_FORM: &str = "a value that is not understood protects nothing";
-const WHY_EMPTY: &str = "an empty list names nothing, so the block would never act";
+fn why_empty() -> Text {
+    text!(
+        "an empty list names nothing, so the block would never act",
+        "une liste vide ne nomme rien : le bloc n'agirait jamais",
+    )
+}
+
+fn why_disagree() -> Text {
+    text!("they could disagree", "ils pourraient se contredire")
+}
 
 impl Rules<'_> {
-    fn push(&mut self, at: Location, message: String, why: &str, fix: &str) {
-        self.findings.push(error(Code::C01, at, message, why, fix.to_owned()));
+    fn push(&mut self, at: Location, message: Text, why: Text, fix: Text) {
+        self.findings.push(error(Code::C01, at, message, why, fix));
     }
 
-    fn form<T>(&mut self, block: &Block<T>, key: &str, holds: bool, message: String, fix: &str) {
+    fn form<T>(&mut self, block: &Block<T>, key: &str, holds: bool, message: Text, fix: Text) {
         if !holds {
-            self.push(block.at_key(key), message, WHY_FORM, fix);
+            self.push(block.at_key(key), message, why_type(), fix);
         }
     }
 
     fn duration<T>(&mut self, block: &Block<T>, key: &str, text: &str) {
-        let message = format!("`{text}` in `{key}` is no ISO 8601 duration");
-        self.form(
-            block,
-            key,
-            is_duration(text),
-            message,
-            "write P7D for seven days, PT15M for fifteen minutes",
+        let message = text!(
+            "`{text}` in `{key}` is no ISO 8601 duration",
+            "`{text}` dans `{key}` n'est pas une durée ISO 8601",
         );
+        let fix = text!(
+            "write P7D for seven days, PT15M for fifteen minutes",
+            "écrire P7D pour sept jours, PT15M pour quinze minutes",
+        );
+        self.form(block, key, is_duration(text), message, fix);
     }
 
     fn version<T>(&mut self, block: &Block<T>, key: &str, text: &str) {
-        let message = format!("`{text}` in `{key}` is no version");
-        self.form(block, key, is_version(text), message, "write integers with dots between, as 3.2");
+        let message =
+            text!("`{text}` in `{key}` is no version", "`{text}` dans `{key}` n'est pas une version",);
+        let fix = text!(
+            "write integers with dots between, as 3.2",
+            "écrire des entiers séparés par des points, comme 3.2",
+        );
+        self.form(block, key, is_version(text), message, fix);
     }
 
     fn filter<T>(&mut self, block: &Block<T>, key: &str, filter: &str) {
-        if let Err(fault) = topic::validate(filter) {
-            let message = format!("`{filter}` is no MQTT filter: {fault}");
-            self.push(
-                block.at_key(key),
-                message,
-                WHY_FORM,
+        if let Err(Text { en, fr }) = topic::validate(filter) {
+            let message =
+                text!("`{filter}` is no MQTT filter: {en}", "`{filter}` n'est pas un filtre MQTT : {fr}",);
+            let fix = text!(
                 "write levels, `+` for one of them, `#` for the rest",
+                "écrire des niveaux, `+` pour l'un d'eux, `#` pour la suite",
             );
+            self.push(block.at_key(key), message, why_type(), fix);
         }
     }
 
     fn not_empty<T>(&mut self, block: &Block<T>, key: &str, is_empty: bool) {
         if is_empty {
-            let message = format!("`{key}` is an empty list");
-            self.push(block.at_key(key), message, WHY_EMPTY, "name at least one, or take the key away");
+            let message = text!("`{key}` is an empty list", "`{key}` est une liste vide");
+            let fix =
+                text!("name at least one, or take the key away", "en nommer au moins un, ou retirer la clé",);
+            self.push(block.at_key(key), message, why_empty(), fix);
         }
     }
 
@@ -106,12 +124,14 @@ impl Rules<'_> {
 
     /// Ids that reach names of metrics, topics and directories.
     fn unique<'a>(&mut self, block: &str, ids: impl Iterator<Item = (&'a str, Location)>) {
-        self.spelt(block, ids, is_id, "a-z, 0-9 and `-`");
+        self.spelt(block, ids, is_id, &text!("a-z, 0-9 and `-`", "a-z, 0-9 et `-`"));
     }
 
     /// Names of domains (`air_quality`) and references of the law's side (`E1-contrat`, `T-eau`).
     fn named<'a>(&mut self, block: &str, ids: impl Iterator<Item = (&'a str, Location)>) {
-        self.spelt(block, ids, is_name, "letters without accents, 0-9, `-` and `_`");
+        let alphabet =
+            text!("letters without accents, 0-9, `-` and `_`", "des lettres sans accents, 0-9, `-` et `_`",);
+        self.spelt(block, ids, is_name, &alphabet);
     }
 
     fn spelt<'a>(
@@ -119,13 +139,22 @@ impl Rules<'_> {
         block: &str,
         ids: impl Iterator<Item = (&'a str, Location)>,
         holds: fn(&str) -> bool,
-        alphabet: &str,
+        alphabet: &Text,
     ) {
         let ids: Vec<_> = ids.collect();
         for (id, at) in ids.iter().filter(|(id, _)| !holds(id)) {
-            let message = format!("`{id}` is no id of a `{block}`");
-            let fix = format!("write {alphabet}, at most 64, beginning with a letter or digit");
-            self.push(at.clone(), message, "ids become names of metrics, topics and directories", &fix);
+            let message =
+                text!("`{id}` is no id of a `{block}`", "`{id}` n'est pas un identifiant de `{block}`",);
+            let why = text!(
+                "ids become names of metrics, topics and directories",
+                "les identifiants deviennent des noms de métriques, de sujets et de répertoires",
+            );
+            let Text { en, fr } = alphabet;
+            let fix = text!(
+                "write {en}, at most 64, beginning with a letter or digit",
+                "écrire {fr}, 64 au plus, en commençant par une lettre ou un chiffre",
+            );
+            self.push(at.clone(), message, why, fix);
         }
         self.duplicates(block, ids.into_iter());
     }
@@ -137,9 +166,15 @@ impl Rules<'_> {
                 Some(first) => self.findings.push(error(
                     Code::C03,
                     at,
-                    format!("`{block}` `{id}` stands twice: the first is at {first}"),
-                    "a name that means two things refers to neither",
-                    "rename one of them".to_owned(),
+                    text!(
+                        "`{block}` `{id}` stands twice: the first is at {first}",
+                        "`{block}` `{id}` figure deux fois : le premier est en {first}",
+                    ),
+                    text!(
+                        "a name that means two things refers to neither",
+                        "un nom qui désigne deux choses n'en désigne aucune",
+                    ),
+                    text!("rename one of them", "renommer l'un des deux"),
                 )),
                 None => {
                     first.insert(id, at);
@@ -163,8 +198,16 @@ impl Rules<'_> {
         for block in &document.acknowledge {
             let known =
                 matches!(block.code.as_bytes(), [b'C', a, b] if a.is_ascii_digit() && b.is_ascii_digit());
-            let message = format!("`{}` is no code of a check", block.code);
-            self.form(block, "code", known, message, "write the code that the warning carries, as C27");
+            let message = text!(
+                "`{code}` is no code of a check",
+                "`{code}` n'est pas un code de contrôle",
+                code = block.code,
+            );
+            let fix = text!(
+                "write the code that the warning carries, as C27",
+                "écrire le code que porte l'avertissement, comme C27",
+            );
+            self.form(block, "code", known, message, fix);
         }
         for block in &document.processing {
             self.duration(block, "retention", &block.retention);
@@ -175,13 +218,16 @@ impl Rules<'_> {
         for block in &document.perimeter {
             let lists = [&block.commune, &block.epci, &block.departement, &block.region];
             if lists.iter().all(|list| list.is_empty()) {
-                let message = format!("perimeter `{}` covers no commune", block.id);
-                self.push(
-                    block.at.clone(),
-                    message,
-                    WHY_EMPTY,
-                    "add `commune`, `epci`, `departement` or `region`",
+                let message = text!(
+                    "perimeter `{id}` covers no commune",
+                    "le périmètre `{id}` ne couvre aucune commune",
+                    id = block.id,
                 );
+                let fix = text!(
+                    "add `commune`, `epci`, `departement` or `region`",
+                    "ajouter `commune`, `epci`, `departement` ou `region`",
+                );
+                self.push(block.at.clone(), message, why_empty(), fix);
             }
         }
         for block in &document.domain {
@@ -191,8 +237,15 @@ impl Rules<'_> {
             self.not_empty(block, "domains", block.domains.is_empty());
         }
         for block in &document.target {
-            let message = format!("`{}` is no country code", block.country);
-            let fix = "write two capitals (ISO 3166-1), as FR";
+            let message = text!(
+                "`{country}` is no country code",
+                "`{country}` n'est pas un code de pays",
+                country = block.country,
+            );
+            let fix = text!(
+                "write two capitals (ISO 3166-1), as FR",
+                "écrire deux capitales (ISO 3166-1), comme FR",
+            );
             self.form(block, "country", is_country(&block.country), message, fix);
             for (ix, record) in block.qualifications.iter().enumerate() {
                 self.version(block, &format!("qualifications.{ix}.version"), &record.version);
@@ -213,26 +266,58 @@ impl Rules<'_> {
         ];
         for (key, value, kinds) in origins {
             if let Some(value) = value {
-                let message = format!("`{value}` in `{key}` names no place of a message");
+                let message = text!(
+                    "`{value}` in `{key}` names no place of a message",
+                    "`{value}` dans `{key}` ne désigne aucun endroit d'un message",
+                );
                 let (a, b) = (example_of(kinds.first()), example_of(kinds.last()));
-                self.form(source, key, is_origin(value, kinds), message, &format!("write `{a}` or `{b}`"));
+                let fix = text!("write `{a}` or `{b}`", "écrire `{a}` ou `{b}`");
+                self.form(source, key, is_origin(value, kinds), message, fix);
             }
         }
-        let at = source.at.clone();
+        self.origins(source);
+    }
+
+    fn origins(&mut self, source: &Block<crate::ast::Source>) {
+        let (at, id) = (source.at.clone(), &source.id);
         if source.domains.len() > 1 && source.domain_from.is_none() {
-            let message = format!("source `{}` has several domains and no `domain_from`", source.id);
-            let why = "a message whose domain is unknown is quarantined";
-            self.push(at.clone(), message, why, "add domain_from = \"tag:domain\", or keep one domain");
+            let message = text!(
+                "source `{id}` has several domains and no `domain_from`",
+                "la source `{id}` a plusieurs métiers et pas de `domain_from`",
+            );
+            let why = text!(
+                "a message whose domain is unknown is quarantined",
+                "un message dont le métier est inconnu est mis en quarantaine",
+            );
+            let fix = text!(
+                "add domain_from = \"tag:domain\", or keep one domain",
+                "ajouter domain_from = \"tag:domain\", ou ne garder qu'un métier",
+            );
+            self.push(at.clone(), message, why, fix);
         }
         match (&source.commune, &source.commune_from) {
             (None, None) => {
-                let message = format!("source `{}` has neither `commune` nor `commune_from`", source.id);
-                let why = "a message that cannot be located is quarantined";
-                self.push(at, message, why, "add commune = \"35238\" or commune_from = \"tag:insee\"");
+                let message = text!(
+                    "source `{id}` has neither `commune` nor `commune_from`",
+                    "la source `{id}` n'a ni `commune` ni `commune_from`",
+                );
+                let why = text!(
+                    "a message that cannot be located is quarantined",
+                    "un message qui ne peut être situé est mis en quarantaine",
+                );
+                let fix = text!(
+                    "add commune = \"35238\" or commune_from = \"tag:insee\"",
+                    "ajouter commune = \"35238\" ou commune_from = \"tag:insee\"",
+                );
+                self.push(at, message, why, fix);
             }
             (Some(_), Some(_)) => {
-                let message = format!("source `{}` has `commune` and `commune_from`", source.id);
-                self.push(source.at_key("commune"), message, "they could disagree", "keep one");
+                let message = text!(
+                    "source `{id}` has `commune` and `commune_from`",
+                    "la source `{id}` a `commune` et `commune_from`",
+                );
+                let fix = text!("keep one", "n'en garder qu'un");
+                self.push(source.at_key("commune"), message, why_disagree(), fix);
             }
             _ => {}
         }
@@ -275,8 +360,12 @@ impl Rules<'_> {
         for (name, comparison) in when.field.iter().flatten() {
             let key = format!("when.field.{name}");
             let none = *comparison == Comparison::default();
-            let message = format!("`{key}` compares with nothing");
-            self.form(block, &key, !none, message, "add `exists`, `eq`, `in`, `lt`, `gt`, …");
+            let message = text!("`{key}` compares with nothing", "`{key}` ne compare à rien");
+            let fix = text!(
+                "add one of `exists`, `eq`, `in`, `lt`, `gt`, …",
+                "ajouter l'un de `exists`, `eq`, `in`, `lt`, `gt`, …",
+            );
+            self.form(block, &key, !none, message, fix);
             self.not_empty(
                 block,
                 &format!("{key}.in"),
@@ -287,52 +376,98 @@ impl Rules<'_> {
 
     fn requirements(&mut self, document: &Document) {
         for block in &document.requirement {
-            let (when, must) = (&block.when, &block.must);
-            if when.min_level.is_none() && when.marking.is_none() {
-                let message =
-                    format!("requirement `{}` says for which labels by neither of its keys", block.id);
-                let why = "a requirement without a label would be read in two ways";
-                self.push(block.at_key("when"), message, why, "add `min_level` or `marking` to `when`");
+            if block.when.min_level.is_none() && block.when.marking.is_none() {
+                let message = text!(
+                    "requirement `{id}` says for which labels by neither of its keys",
+                    "l'exigence `{id}` ne dit par aucune de ses clés pour quelles étiquettes elle vaut",
+                    id = block.id,
+                );
+                let why = text!(
+                    "a requirement without a label would be read in two ways",
+                    "une exigence sans étiquette se lirait de deux façons",
+                );
+                let fix = text!(
+                    "add `min_level` or `marking` to `when`",
+                    "ajouter `min_level` ou `marking` à `when`",
+                );
+                self.push(block.at_key("when"), message, why, fix);
             }
-            self.not_empty(block, "when.target_kind", when.target_kind.as_ref().is_some_and(Vec::is_empty));
-            if *must == crate::ast::Must::default() {
-                let message = format!("requirement `{}` requires nothing", block.id);
-                self.push(block.at_key("must"), message, WHY_FORM, "say in `must` what a target has to be");
-            }
-            for (key, value) in [
-                ("processor_contract", must.processor_contract),
-                ("homologation_dr", must.homologation_dr),
-                ("transformed", must.transformed),
-            ] {
-                let key = format!("must.{key}");
-                let message = format!("`{key} = false` requires nothing");
-                self.form(block, &key, value != Some(false), message, "write `true`, or take the key away");
-            }
-            if let Some(countries) = &must.country_in {
-                self.countries(block, "must.country_in", countries);
-            }
-            self.not_empty(block, "must.one_of", must.one_of.as_ref().is_some_and(Vec::is_empty));
-            for (ix, way) in must.one_of.iter().flatten().enumerate() {
-                let message = format!("`{way}` in `must.one_of` is not understood");
-                let fix = "write `secnumcloud>=3.2`, `hds>=2024` or `operator:public+homologation`";
-                self.form(block, &format!("must.one_of.{ix}"), is_way(way), message, fix);
-            }
+            let kinds = block.when.target_kind.as_ref();
+            self.not_empty(block, "when.target_kind", kinds.is_some_and(Vec::is_empty));
+            self.must(block);
         }
         for block in &document.derogation {
             if block.scope.source.is_none() && block.scope.space.is_none() {
-                let message = format!("the derogation from `{}` has no scope", block.requirement);
-                let why = "a derogation everywhere is another requirement";
-                self.push(block.at_key("scope"), message, why, "add `source` or `space` to `scope`");
+                let message = text!(
+                    "the derogation from `{id}` has no scope",
+                    "la dérogation à `{id}` n'a pas de portée",
+                    id = block.requirement,
+                );
+                let why = text!(
+                    "a derogation everywhere is another requirement",
+                    "une dérogation partout est une autre exigence",
+                );
+                let fix =
+                    text!("add `source` or `space` to `scope`", "ajouter `source` ou `space` à `scope`",);
+                self.push(block.at_key("scope"), message, why, fix);
             }
+        }
+    }
+
+    fn must(&mut self, block: &Block<Requirement>) {
+        let must = &block.must;
+        if *must == crate::ast::Must::default() {
+            let message = text!(
+                "requirement `{id}` requires nothing",
+                "l'exigence `{id}` n'exige rien",
+                id = block.id,
+            );
+            let fix = text!(
+                "say in `must` what a target has to be",
+                "dire dans `must` ce que l'hébergement doit être",
+            );
+            self.push(block.at_key("must"), message, why_type(), fix);
+        }
+        for (key, value) in [
+            ("processor_contract", must.processor_contract),
+            ("homologation_dr", must.homologation_dr),
+            ("transformed", must.transformed),
+        ] {
+            let key = format!("must.{key}");
+            let message = text!("`{key}` = false requires nothing", "`{key}` = false n'exige rien");
+            let fix = text!("write true, or take the key away", "écrire true, ou retirer la clé");
+            self.form(block, &key, value != Some(false), message, fix);
+        }
+        if let Some(countries) = &must.country_in {
+            self.countries(block, "must.country_in", countries);
+        }
+        self.not_empty(block, "must.one_of", must.one_of.as_ref().is_some_and(Vec::is_empty));
+        for (ix, way) in must.one_of.iter().flatten().enumerate() {
+            let message = text!(
+                "`{way}` in `must.one_of` is not understood",
+                "`{way}` dans `must.one_of` n'est pas compris",
+            );
+            let fix = text!(
+                "write `secnumcloud>=3.2`, `hds>=2024` or `operator:public+homologation`",
+                "écrire `secnumcloud>=3.2`, `hds>=2024` ou `operator:public+homologation`",
+            );
+            self.form(block, &format!("must.one_of.{ix}"), is_way(way), message, fix);
         }
     }
 
     fn countries<T>(&mut self, block: &Block<T>, key: &str, countries: &OneOrMany<String>) {
         self.not_empty(block, key, countries.as_slice().is_empty());
         for (key, country) in keyed(key, countries) {
-            let message = format!("`{country}` in `{key}` is no country code");
+            let message = text!(
+                "`{country}` in `{key}` is no country code",
+                "`{country}` dans `{key}` n'est pas un code de pays",
+            );
             let holds = country == "EEA" || is_country(country);
-            self.form(block, &key, holds, message, "write \"EEA\" or two capitals (ISO 3166-1), as FR");
+            let fix = text!(
+                "write \"EEA\" or two capitals (ISO 3166-1), as FR",
+                "écrire \"EEA\" ou deux capitales (ISO 3166-1), comme FR",
+            );
+            self.form(block, &key, holds, message, fix);
         }
     }
 
@@ -364,9 +499,20 @@ impl Rules<'_> {
         for block in &document.invariant {
             let Never { min_level, marking, target, target_kind, country_not_in, .. } = &block.never;
             if min_level.is_none() && marking.is_none() {
-                let message = format!("invariant `{}` says of which labels by neither of its keys", block.id);
-                let why = "a guarantee about no label guarantees nothing";
-                self.push(block.at_key("never"), message, why, "add `min_level` or `marking` to `never`");
+                let message = text!(
+                    "invariant `{id}` says of which labels by neither of its keys",
+                    "la garantie `{id}` ne dit par aucune de ses clés de quelles étiquettes elle parle",
+                    id = block.id,
+                );
+                let why = text!(
+                    "a guarantee about no label guarantees nothing",
+                    "une garantie sur aucune étiquette ne garantit rien",
+                );
+                let fix = text!(
+                    "add `min_level` or `marking` to `never`",
+                    "ajouter `min_level` ou `marking` à `never`",
+                );
+                self.push(block.at_key("never"), message, why, fix);
             }
             self.not_empty(block, "never.target", target.as_ref().is_some_and(|t| t.as_slice().is_empty()));
             self.not_empty(block, "never.target_kind", target_kind.as_ref().is_some_and(Vec::is_empty));
@@ -385,21 +531,22 @@ impl Rules<'_> {
                 || given.kind.is_some()
                 || given.declared.is_some();
             if given.payload.is_some() && facts {
-                let message = format!("test `{}` gives a payload and facts", block.name);
-                self.push(
-                    block.at_key("given.payload"),
-                    message,
-                    "they could disagree",
-                    "keep the payload or the facts",
+                let message = text!(
+                    "test `{name}` gives a payload and facts",
+                    "l'essai `{name}` donne un contenu et des faits",
+                    name = block.name,
                 );
+                let fix = text!("keep the payload or the facts", "garder le contenu ou les faits");
+                self.push(block.at_key("given.payload"), message, why_disagree(), fix);
             }
             for (key, word, words) in
                 [("expect.outcome", &expect.outcome, OUTCOMES), ("expect.reason", &expect.reason, REASONS)]
             {
                 if let Some(word) = word {
                     let fix = suggestion(word, words.iter().copied());
-                    let message = format!("`{word}` is no value of `{key}`");
-                    self.form(block, key, words.contains(&word.as_str()), message, &fix);
+                    let message =
+                        text!("`{word}` is no value of `{key}`", "`{word}` n'est pas une valeur de `{key}`");
+                    self.form(block, key, words.contains(&word.as_str()), message, fix);
                 }
             }
         }
@@ -429,120 +576,4 @@ pub(crate) fn keyed<'a>(
     let one = matches!(items, OneOrMany::One(_));
     let name = move |ix| if one { key.to_owned() } else { format!("{key}.{ix}") };
     items.as_slice().iter().enumerate().map(move |(ix, item)| (name(ix), item))
-}
-
-fn is_id(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.len() <= 64
-        && text.bytes().next().is_some_and(plain)
-        && text.bytes().all(|byte| plain(byte) || byte == b'-')
-}
-
-fn is_name(text: &str) -> bool {
-    is_id(&text.to_ascii_lowercase().replace('_', "-"))
-        && text.bytes().next().is_some_and(|byte| byte != b'_')
-}
-
-fn is_version(text: &str) -> bool {
-    text.split('.')
-        .all(|part| !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn is_country(text: &str) -> bool {
-    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
-}
-
-/// `P3Y`, `P1DT12H`, `PT15M`: whole numbers, units in order, each once, not zero altogether.
-fn is_duration(text: &str) -> bool {
-    let Some(body) = text.strip_prefix('P') else { return false };
-    let (days, clock) = body.split_once('T').map_or((body, None), |(days, clock)| (days, Some(clock)));
-    let mut positive = false;
-    let mut part = |text: &str, units: &str| {
-        let (mut digits, mut left) = (String::new(), units);
-        for c in text.chars() {
-            if c.is_ascii_digit() && digits.len() < 6 {
-                digits.push(c);
-            } else {
-                let Some((_, later)) = left.split_once(c).filter(|_| !digits.is_empty()) else {
-                    return false;
-                };
-                positive |= digits.bytes().any(|byte| byte != b'0');
-                digits.clear();
-                left = later;
-            }
-        }
-        digits.is_empty()
-    };
-    let well_formed = part(days, "YMWD") && clock.is_none_or(|clock| !clock.is_empty() && part(clock, "HMS"));
-    well_formed && positive
-}
-
-/// `tag:insee`, `topic:2`, `field:a.b`
-fn is_origin(text: &str, kinds: &[&str]) -> bool {
-    let Some((kind, name)) = text.split_once(':') else { return false };
-    kinds.contains(&kind) && !name.is_empty() && (kind != "topic" || name.parse::<u8>().is_ok())
-}
-
-fn example_of(kind: Option<&&str>) -> &'static str {
-    match kind {
-        Some(&"tag") => "tag:insee",
-        Some(&"topic") => "topic:1",
-        _ => "field:device.id",
-    }
-}
-
-/// `operator:public`, `operator:public+homologation`, `secnumcloud>=3.2`
-fn is_way(text: &str) -> bool {
-    text.split('+').all(|part| match (part.split_once(">="), part.split_once(':')) {
-        (Some((scheme, version)), _) => is_id(scheme) && is_version(version),
-        (None, Some((kind, nature))) => kind == "operator" && matches!(nature, "public" | "private"),
-        (None, None) => is_id(part),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_whole_ordered_and_positive() {
-        for good in ["P3Y", "P7D", "PT15M", "P1D", "P1DT12H", "P2W", "PT1H30M"] {
-            assert!(is_duration(good), "{good}");
-        }
-        for bad in [
-            "",
-            "P",
-            "PT",
-            "P1",
-            "7D",
-            "PD",
-            "P1H",
-            "PT1D",
-            "P1D2Y",
-            "P0D",
-            "P1.5D",
-            "P-1D",
-            "PT15MT",
-            "P9999999D",
-        ] {
-            assert!(!is_duration(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn ids_versions_and_origins_have_their_form() {
-        assert!(is_id("dc-rennes") && is_id("2rennes") && is_id(&"a".repeat(64)));
-        assert!(!is_id("") && !is_id("-a") && !is_id("A") && !is_id("é") && !is_id(&"a".repeat(65)));
-        assert!(is_version("2026.11.2") && !is_version("3.") && !is_version("v3"));
-        assert!(
-            is_origin("topic:2", &["topic"])
-                && !is_origin("topic:x", &["topic"])
-                && !is_origin("tag:", &["tag"])
-        );
-        assert!(
-            is_way("operator:public+homologation")
-                && is_way("secnumcloud>=3.2")
-                && !is_way("secnumcloud>3.2")
-        );
-    }
 }

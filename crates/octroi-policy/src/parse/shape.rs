@@ -10,8 +10,9 @@ use serde_json::Value;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::text::{Text, suggestion};
-use crate::{Code, Date, Finding, Location, Severity, Timestamp};
+use super::text::{Lines, suggestion};
+use crate::text::text;
+use crate::{Code, Date, Finding, Location, Severity, Text, Timestamp};
 
 /// What a key may hold.
 #[derive(Clone, Debug)]
@@ -128,26 +129,43 @@ impl Shape {
     }
 
     /// What is expected, in words.
-    fn expected(&self) -> String {
+    fn expected(&self) -> Text {
         match self {
-            Self::Text => "text in quotes".to_owned(),
-            Self::Date => "a day, as 2027-06-30".to_owned(),
-            Self::Timestamp => "an instant, as 2026-11-15T00:00:00Z".to_owned(),
-            Self::Boolean => "`true` or `false`".to_owned(),
-            Self::Integer { .. } => "an integer".to_owned(),
-            Self::Number => "a number".to_owned(),
-            Self::Words(words) => format!("one of `{}`", words.join("`, `")),
-            Self::List(inner) => format!("a list, each {}", inner.expected()),
-            Self::Map(inner) => format!("a table of names, each with {}", inner.expected()),
-            Self::Table(table) => {
-                format!(
-                    "a table with `{}`",
-                    table.keys.keys().map(String::as_str).collect::<Vec<_>>().join("`, `")
-                )
+            Self::Text => text!("text in quotes", "un texte entre guillemets"),
+            Self::Date => text!("a day, as 2027-06-30", "un jour, comme 2027-06-30"),
+            Self::Timestamp => {
+                text!("an instant, as 2026-11-15T00:00:00Z", "un instant, comme 2026-11-15T00:00:00Z")
             }
-            Self::Tagged { tag, .. } => format!("a table with `{tag}`"),
-            Self::AnyOf(shapes) => shapes.iter().map(Self::expected).collect::<Vec<_>>().join(", or "),
+            Self::Boolean => text!("`true` or `false`", "`true` ou `false`"),
+            Self::Integer { .. } => text!("an integer", "un entier"),
+            Self::Number => text!("a number", "un nombre"),
+            Self::Words(words) => {
+                let words = words.join("`, `");
+                text!("one of `{words}`", "l'un de `{words}`")
+            }
+            Self::List(inner) => {
+                let Text { en, fr } = inner.expected();
+                text!("a list, each {en}", "une liste, chaque fois {fr}")
+            }
+            Self::Map(inner) => {
+                let Text { en, fr } = inner.expected();
+                text!("a table of names, each with {en}", "une table de noms, chacun avec {fr}")
+            }
+            Self::Table(table) => {
+                let keys = table.keys.keys().map(String::as_str).collect::<Vec<_>>().join("`, `");
+                text!("a table with `{keys}`", "une table avec `{keys}`")
+            }
+            Self::Tagged { tag, .. } => text!("a table with `{tag}`", "une table avec `{tag}`"),
+            Self::AnyOf(shapes) => {
+                let all: Vec<Text> = shapes.iter().map(Self::expected).collect();
+                Text::join(&all, ", or ", ", ou ")
+            }
         }
+    }
+
+    fn to_write(&self) -> Text {
+        let Text { en, fr } = self.expected();
+        text!("write {en}", "écrire {fr}")
     }
 
     /// Whether a value is of the right kind at all, whatever it holds.
@@ -218,7 +236,7 @@ const CODE_KEYS: &[&str] =
 
 /// A check of one block; what it finds goes to `findings`.
 pub(super) struct Checker<'a> {
-    pub(super) text: &'a Text<'a>,
+    pub(super) text: &'a Lines<'a>,
     /// As it is written: `[[classify]]`.
     pub(super) header: &'a str,
     pub(super) at: Location,
@@ -256,7 +274,8 @@ impl Checker<'_> {
             (Shape::Tagged { tag, variants }, DeValue::Table(entries)) => {
                 let Some(word) = entries.get(tag.as_str()) else {
                     let words = variants.keys().map(String::as_str).collect::<Vec<_>>().join("`, `");
-                    return self.missing(tag, path, value, &format!("add `{tag}`: one of `{words}`"));
+                    let fix = text!("add `{tag}`: one of `{words}`", "ajouter `{tag}` : l'un de `{words}`",);
+                    return self.missing(tag, path, value, fix);
                 };
                 match word.get_ref().as_str().and_then(|word| variants.get(word)) {
                     Some(table) => self.table(table, Some(tag), value, path),
@@ -268,21 +287,28 @@ impl Checker<'_> {
             }
             (Shape::Words(words), DeValue::String(word)) if !words.iter().any(|known| known == word) => {
                 let fix = suggestion(word, words.iter().map(String::as_str));
-                self.push(value.span().start, format!("`{word}` is no value of `{path}`"), WHY_TYPE, fix);
+                let message =
+                    text!("`{word}` is no value of `{path}`", "`{word}` n'est pas une valeur de `{path}`");
+                self.push(value.span().start, message, why_type(), fix);
             }
             (Shape::Date | Shape::Timestamp, _) => self.day(shape, value, path),
             (Shape::Integer { least, most }, DeValue::Integer(number)) => {
                 let fits = i128::from_str_radix(number.as_str(), number.radix());
                 if !fits.is_ok_and(|number| (*least..=*most).contains(&number)) {
-                    let fix = format!("write an integer from {least} to {most}");
-                    self.push(value.span().start, format!("`{path}` is out of range"), WHY_TYPE, fix);
+                    let message = text!("`{path}` is out of range", "`{path}` est hors limites");
+                    let fix = text!(
+                        "write an integer from {least} to {most}",
+                        "écrire un entier de {least} à {most}",
+                    );
+                    self.push(value.span().start, message, why_type(), fix);
                 }
             }
             (Shape::Number, DeValue::Float(number))
                 if !number.as_str().parse::<f64>().is_ok_and(f64::is_finite) =>
             {
-                let fix = "write a finite number".to_owned();
-                self.push(value.span().start, format!("`{path}` is not finite"), WHY_TYPE, fix);
+                let message = text!("`{path}` is not finite", "`{path}` n'est pas fini");
+                let fix = text!("write a finite number", "écrire un nombre fini");
+                self.push(value.span().start, message, why_type(), fix);
             }
             _ => {}
         }
@@ -296,26 +322,34 @@ impl Checker<'_> {
                 self.check(shape, value, &join(path, name));
             } else if tag != Some(name) {
                 let fix = suggestion(name, table.keys.keys().map(String::as_str));
-                let place = match path {
-                    "" => format!("`{}`", self.header),
-                    path => format!("`{path}` in `{}`", self.header),
+                let header = self.header;
+                let message = match path {
+                    "" => {
+                        text!("`{name}` is no key of `{header}`", "`{name}` n'est pas une clé de `{header}`",)
+                    }
+                    path => text!(
+                        "`{name}` is no key of `{path}` in `{header}`",
+                        "`{name}` n'est pas une clé de `{path}` dans `{header}`",
+                    ),
                 };
-                self.push(key.span().start, format!("`{name}` is no key of {place}"), WHY_KEY, fix);
+                self.push(key.span().start, message, why_key(), fix);
             }
         }
         for key in table.required.iter().filter(|key| !entries.contains_key(key.as_str())) {
-            let expected = table.keys.get(key).map(Shape::expected).unwrap_or_default();
-            self.missing(key, path, value, &format!("add `{key}`: {expected}"));
+            let Text { en, fr } = table.keys.get(key).map(Shape::expected).unwrap_or_default();
+            self.missing(key, path, value, text!("add `{key}`: {en}", "ajouter `{key}` : {fr}"));
         }
     }
 
-    fn missing(&mut self, key: &str, path: &str, value: &Spanned<DeValue<'_>>, fix: &str) {
+    fn missing(&mut self, key: &str, path: &str, value: &Spanned<DeValue<'_>>, fix: Text) {
         if self.broken {
             return;
         }
-        let message = format!("`{}` is missing in `{}`", join(path, key), self.header);
+        let (key, header) = (join(path, key), self.header);
+        let message = text!("`{key}` is missing in `{header}`", "`{key}` manque dans `{header}`");
         let at = if path.is_empty() { self.at.clone() } else { self.text.at(value.span().start) };
-        self.findings.push(error(Code::C01, at, message, "this key has no default", fix.to_owned()));
+        let why = text!("this key has no default", "cette clé n'a pas de valeur par défaut");
+        self.findings.push(error(Code::C01, at, message, why, fix));
     }
 
     fn wrong_type(&mut self, shape: &Shape, value: &Spanned<DeValue<'_>>, path: &str) {
@@ -327,17 +361,18 @@ impl Checker<'_> {
             let finding = code_as_number(self.text.at(value.span().start), written);
             return self.push_finding(finding);
         }
-        let found = match node {
-            DeValue::String(_) => "text",
-            DeValue::Integer(_) => "an integer",
-            DeValue::Float(_) => "a number",
-            DeValue::Boolean(_) => "a boolean",
-            DeValue::Datetime(_) => "a date",
-            DeValue::Array(_) => "a list",
-            DeValue::Table(_) => "a table",
+        let Text { en, fr } = match node {
+            DeValue::String(_) => text!("text", "du texte"),
+            DeValue::Integer(_) => text!("an integer", "un entier"),
+            DeValue::Float(_) => text!("a number", "un nombre"),
+            DeValue::Boolean(_) => text!("a boolean", "un booléen"),
+            DeValue::Datetime(_) => text!("a date", "une date"),
+            DeValue::Array(_) => text!("a list", "une liste"),
+            DeValue::Table(_) => text!("a table", "une table"),
         };
-        let message = format!("`{path}` in `{}` holds {found}", self.header);
-        self.push(value.span().start, message, WHY_TYPE, format!("write {}", shape.expected()));
+        let header = self.header;
+        let message = text!("`{path}` in `{header}` holds {en}", "`{path}` dans `{header}` contient {fr}");
+        self.push(value.span().start, message, why_type(), shape.to_write());
     }
 
     fn day(&mut self, shape: &Shape, value: &Spanned<DeValue<'_>>, path: &str) {
@@ -352,12 +387,14 @@ impl Checker<'_> {
             Timestamp::parse_rfc3339(&written).is_some()
         };
         if !valid {
-            let message = format!("`{written}` in `{path}` is not {}", shape.expected());
-            self.push(value.span().start, message, WHY_TYPE, format!("write {}", shape.expected()));
+            let Text { en, fr } = shape.expected();
+            let message =
+                text!("`{written}` in `{path}` is not {en}", "`{written}` dans `{path}` n'est pas {fr}",);
+            self.push(value.span().start, message, why_type(), shape.to_write());
         }
     }
 
-    fn push(&mut self, offset: usize, message: String, why: &str, fix: String) {
+    fn push(&mut self, offset: usize, message: Text, why: Text, fix: Text) {
         self.push_finding(error(Code::C01, self.text.at(offset), message, why, fix));
     }
 
@@ -368,34 +405,42 @@ impl Checker<'_> {
     }
 }
 
-const WHY_KEY: &str = "a misspelt protection must not count as an absent one";
-const WHY_TYPE: &str = "a value that is not understood protects nothing";
+pub(super) fn why_key() -> Text {
+    text!(
+        "a misspelt protection must not count as an absent one",
+        "une protection mal orthographiée ne doit pas passer pour une protection absente",
+    )
+}
+
+pub(super) fn why_type() -> Text {
+    text!(
+        "a value that is not understood protects nothing",
+        "une valeur qui n'est pas comprise ne protège rien",
+    )
+}
 
 pub(super) fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 pub(super) fn code_as_number(at: Location, written: &str) -> Finding {
-    let number = written.trim_start_matches('0');
-    let witness = format!("read as a number it is {}", if number.is_empty() { "0" } else { number });
-    let found = error(
-        Code::C02,
-        at,
-        format!("the code `{written}` is written as a number"),
-        "codes of the official registers are text: as a number, `01004` loses its zero and `2A004` is none",
-        format!("write \"{written}\""),
+    let number = match written.trim_start_matches('0') {
+        "" => "0",
+        number => number,
+    };
+    let message = text!(
+        "the code `{written}` is written as a number",
+        "le code `{written}` est écrit comme un nombre",
     );
-    Finding { witness: Some(witness.into()), ..found }
+    let why = text!(
+        "codes of the official registers are text: as a number, `01004` loses its zero and `2A004` is none",
+        "les codes des registres officiels sont du texte : en nombre, `01004` perd son zéro et `2A004` n'en est pas un",
+    );
+    let fix = text!("write \"{written}\"", "écrire \"{written}\"");
+    let witness = text!("read as a number it is {number}", "lu comme un nombre, c'est {number}");
+    Finding { witness: Some(witness.into()), ..error(Code::C02, at, message, why, fix) }
 }
 
-pub(super) fn error(code: Code, location: Location, message: String, why: &str, fix: String) -> Finding {
-    Finding {
-        code,
-        severity: Severity::Error,
-        location,
-        message: message.into(),
-        why: why.into(),
-        fix: fix.into(),
-        witness: None,
-    }
+pub(super) fn error(code: Code, location: Location, message: Text, why: Text, fix: Text) -> Finding {
+    Finding { code, severity: Severity::Error, location, message, why, fix, witness: None }
 }

@@ -3,15 +3,16 @@
 use std::ops::Range;
 
 use crate::Location;
+use crate::text::text;
 
 /// One file's text with the start of each line.
-pub(super) struct Text<'a> {
+pub(super) struct Lines<'a> {
     name: &'a str,
     text: &'a str,
     starts: Vec<usize>,
 }
 
-impl<'a> Text<'a> {
+impl<'a> Lines<'a> {
     pub(super) fn new(name: &'a str, text: &'a str) -> Self {
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { name, text, starts }
@@ -62,18 +63,25 @@ pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// `write `x`` where something is near, else all that would be right.
-pub(crate) fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> crate::Text {
     let candidates: Vec<&str> = candidates.into_iter().collect();
     if let Some(near) = nearest(word, candidates.iter().copied()) {
-        return format!("write `{near}`");
+        return text!("write `{near}`", "écrire `{near}`");
     }
-    let all: Vec<String> = candidates.into_iter().map(|word| format!("`{word}`")).collect();
+    let mut all: Vec<String> = candidates.iter().take(SUGGESTED).map(|word| format!("`{word}`")).collect();
+    if candidates.len() > SUGGESTED {
+        all.push("…".to_owned());
+    }
+    let listed = all.join(", ");
     match all.len() {
-        0 => "define it, or take this away".to_owned(),
-        1..=24 => format!("write one of {}", all.join(", ")),
-        _ => format!("write one of {}, …", all.get(..24).unwrap_or_default().join(", ")),
+        0 => text!("define it, or take this away", "le définir, ou retirer ceci"),
+        1 => text!("write {listed}", "écrire {listed}"),
+        _ => text!("write one of {listed}", "écrire l'un de {listed}"),
     }
 }
+
+/// How many words are listed at most.
+const SUGGESTED: usize = 24;
 
 /// Words are compared up to a bound, so that a long one costs nothing.
 fn folded(word: &str) -> Vec<char> {
@@ -107,7 +115,7 @@ mod tests {
 
     #[test]
     fn places_count_characters_and_lines_from_one() {
-        let text = Text::new("p.toml", "a = 1\né = 2\n");
+        let text = Lines::new("p.toml", "a = 1\né = 2\n");
         let place = |offset| text.at(offset).to_string();
         assert_eq!(place(0), "p.toml:1:1");
         assert_eq!(place(6), "p.toml:2:1");

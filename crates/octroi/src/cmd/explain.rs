@@ -1,5 +1,7 @@
 //! `octroi explain`: one decision, in words or as JSON.
 
+mod replay;
+
 use std::io::Read;
 use std::path::Path;
 
@@ -20,28 +22,21 @@ pub(super) fn run(args: &ExplainArgs, context: &Context) -> Result<Exit, Failure
         let answer = Hub::find(&args.hub, context)?.get(&format!("/api/v1/explain?id={id}"))?;
         return show_answer(&answer, context);
     }
-    let usage = |what: &str| Failure::new(Exit::Usage, anyhow::anyhow!("{what}"));
+    let date = args
+        .date
+        .as_deref()
+        .map(|text| Date::parse(text).ok_or_else(|| usage("write the date as `2027-07-01`")));
+    let date = date.transpose()?;
+    if let Some(given) = &args.given {
+        let policy = policy_of(args, context)?;
+        return replay::run(&policy, &read_payload(given).or_exit(Exit::Io)?, date, context);
+    }
     let (Some(source), Some(topic), Some(payload)) = (&args.source, &args.topic, &args.payload) else {
         return Err(usage(
-            "name a message: `--source S --topic T --payload FILE`, or `--id HUB/GENERATION/SEQ`",
+            "name a message: `--source S --topic T --payload FILE`, `--given FILE`, or `--id HUB/GENERATION/SEQ`",
         ));
     };
-    let path = match (&args.policy, &args.hub.config) {
-        (Some(path), _) => path.clone(),
-        (None, Some(config)) => Config::load(config, &context.environment).or_exit(Exit::Config)?.policy,
-        (None, None) => return Err(usage("name the policy with `--policy PATH`, or the hub's `--config`")),
-    };
-    let files = policies::read_policy(&path).or_exit(Exit::Config)?;
-    let review = policies::review(&files);
-    let Some(policy) = review.policy else {
-        let first = review
-            .findings
-            .first()
-            .map(|finding| octroi_policy::render(finding, &files, context.lang, context.color));
-        let reason =
-            format!("the policy at `{}` cannot be compiled:\n{}", path.display(), first.unwrap_or_default());
-        return Err(Failure::new(Exit::Config, anyhow::anyhow!("{reason}")));
-    };
+    let policy = policy_of(args, context)?;
     let payload = read_payload(payload).or_exit(Exit::Io)?;
     let properties: Vec<(&str, &str)> = args
         .user_properties
@@ -50,11 +45,30 @@ pub(super) fn run(args: &ExplainArgs, context: &Context) -> Result<Exit, Failure
             property.split_once('=').ok_or_else(|| usage("write user properties as `name=value`"))
         })
         .collect::<Result<_, _>>()?;
-    let received = match &args.date {
-        None => SystemClock.now(),
-        Some(text) => Date::parse(text).ok_or_else(|| usage("write the date as `2027-07-01`"))?.start(),
-    };
+    let received = date.map_or_else(|| SystemClock.now(), Date::start);
     explain(&policy, source, topic, &payload, &properties, received, context)
+}
+
+fn usage(what: &str) -> Failure {
+    Failure::new(Exit::Usage, anyhow::anyhow!("{what}"))
+}
+
+/// The policy that is asked about; errors that checks and proofs find do not matter here.
+fn policy_of(args: &ExplainArgs, context: &Context) -> Result<Policy, Failure> {
+    let path = match (&args.policy, &args.hub.config) {
+        (Some(path), _) => path.clone(),
+        (None, Some(config)) => Config::load(config, &context.environment).or_exit(Exit::Config)?.policy,
+        (None, None) => return Err(usage("name the policy with `--policy PATH`, or the hub's `--config`")),
+    };
+    let files = policies::read_policy(&path).or_exit(Exit::Config)?;
+    policies::compiled(&files).map_err(|findings| {
+        let first = findings
+            .first()
+            .map(|finding| octroi_policy::render(finding, &files, context.lang, context.color));
+        let reason =
+            format!("the policy at `{}` cannot be compiled:\n{}", path.display(), first.unwrap_or_default());
+        Failure::new(Exit::Config, anyhow::anyhow!("{reason}"))
+    })
 }
 
 fn explain(
@@ -67,11 +81,7 @@ fn explain(
     context: &Context,
 ) -> Result<Exit, Failure> {
     let place = policy.sources().iter().position(|known| known.id == source);
-    let Some(source_ix) = place.and_then(SourceIx::from_index) else {
-        let known: Vec<&str> = policy.sources().iter().map(|source| source.id.as_str()).collect();
-        let reason = format!("the policy has no source `{source}`; it has {}", known.join(", "));
-        return Err(Failure::new(Exit::Usage, anyhow::anyhow!("{reason}")));
-    };
+    let source_ix = place.and_then(SourceIx::from_index).ok_or_else(|| no_source(policy, source))?;
     let input = Input { source: source_ix, topic, payload, user_properties, received };
     let explanation = policy.explain(&input);
     if context.json {
@@ -80,6 +90,11 @@ fn explain(
         println!("{}", explanation.in_words(context.lang));
     }
     Ok(Exit::Ok)
+}
+
+fn no_source(policy: &Policy, source: &str) -> Failure {
+    let known: Vec<&str> = policy.sources().iter().map(|source| source.id.as_str()).collect();
+    usage(&format!("the policy has no source `{source}`; it has {}", known.join(", ")))
 }
 
 fn show_answer(answer: &Value, context: &Context) -> Result<Exit, Failure> {

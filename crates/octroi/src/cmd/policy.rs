@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use octroi_policy::{Severity, SourceFile};
+use octroi_policy::{Finding, SourceFile, TestResult};
 use serde_json::{Value, json};
 
 use super::client::{Hub, Refused};
@@ -10,6 +10,7 @@ use super::{Context, print_json};
 use crate::cli::{HubArg, PolicyCommand};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::policies::{self, Review};
+use crate::words::Lang;
 
 pub(super) fn run(command: PolicyCommand, context: &Context) -> Result<Exit, Failure> {
     match command {
@@ -33,53 +34,79 @@ fn read(path: &Path) -> Result<(Vec<SourceFile>, Review), Failure> {
 
 fn check(path: &Path, context: &Context) -> Result<Exit, Failure> {
     let (files, review) = read(path)?;
+    let lang = context.lang;
     if context.json {
-        print_json(&review.findings)?;
+        print_findings(&review.findings, context)?;
     } else {
-        for finding in &review.findings {
-            println!("{}\n", octroi_policy::render(finding, &files, context.lang, context.color));
-        }
-        let count = |severity| review.findings.iter().filter(|finding| finding.severity == severity).count();
-        println!(
-            "{}: {} error(s), {} warning(s), {} note(s)",
-            path.display(),
-            count(Severity::Error),
-            count(Severity::Warning),
-            count(Severity::Info)
-        );
+        show_findings(&review.findings, &files, context);
+        println!("{}: {}", path.display(), octroi_policy::counts(&review.findings, lang));
         if let Some(proof) = &review.proof {
-            println!(
-                "proved: {} table cells (label × target), {} flows (label → transform → target), {} invariant(s)",
-                proof.table_cells,
-                proof.flows,
-                review.document.invariant.len()
-            );
+            let (cells, flows, invariants) =
+                (proof.table_cells, proof.flows, review.document.invariant.len());
+            match lang {
+                Lang::En => println!(
+                    "proved: {cells} table cells (label × target), {flows} flows (label → transform → target), {invariants} invariant(s)"
+                ),
+                Lang::Fr => println!(
+                    "prouvé : {cells} cases du tableau (étiquette × hébergement), {flows} flux (étiquette → transformation → hébergement), {invariants} garantie(s)"
+                ),
+            }
         }
     }
     Ok(if review.refusals().is_empty() { Exit::Ok } else { Exit::Finding })
 }
 
+fn show_findings(findings: &[Finding], files: &[SourceFile], context: &Context) {
+    for finding in findings {
+        println!("{}", octroi_policy::render(finding, files, context.lang, context.color));
+    }
+}
+
+fn print_findings(findings: &[Finding], context: &Context) -> Result<(), Failure> {
+    let plain: Vec<_> = findings.iter().map(|finding| finding.plain(context.lang)).collect();
+    print_json(&plain)
+}
+
 fn test(path: &Path, context: &Context) -> Result<Exit, Failure> {
     let (files, review) = read(path)?;
+    let lang = context.lang;
     if review.policy.is_none() {
-        for finding in review.refusals() {
-            println!("{}\n", octroi_policy::render(&finding, &files, context.lang, context.color));
+        let refusals = review.refusals();
+        if context.json {
+            print_findings(&refusals, context)?;
+        } else {
+            show_findings(&refusals, &files, context);
+            let verdict = match lang {
+                Lang::En => "the policy has errors; no test was run",
+                Lang::Fr => "la politique a des erreurs ; aucun essai n'a été fait",
+            };
+            println!("{}: {verdict}", path.display());
         }
-        println!("{}: the policy cannot be compiled; no test was run", path.display());
         return Ok(Exit::Finding);
     }
     let failed = review.tests.iter().filter(|test| !test.passed).count();
+    let passed = review.tests.len() - failed;
     if context.json {
-        print_json(&review.tests)?;
+        let plain = |test: &TestResult| {
+            let TestResult { name, passed, why, location } = test;
+            json!({ "name": name, "passed": passed, "why": why.of(lang), "location": location })
+        };
+        print_json(&review.tests.iter().map(plain).collect::<Vec<_>>())?;
     } else {
+        let (good, bad) = match lang {
+            Lang::En => ("ok    ", "FAILED"),
+            Lang::Fr => ("réussi", "ÉCHEC "),
+        };
         for test in &review.tests {
-            let mark = if test.passed { "ok    " } else { "FAILED" };
-            println!("{mark} {}", test.name);
+            println!("{} {}", if test.passed { good } else { bad }, test.name);
             if !test.passed {
-                println!("       {} {}", test.location, test.why.replace('\n', "\n       "));
+                println!("       {} {}", test.location, test.why.of(lang));
             }
         }
-        println!("{}: {} passed, {failed} failed", path.display(), review.tests.len() - failed);
+        match lang {
+            Lang::En => println!("{}: {passed} passed, {failed} failed", path.display()),
+            Lang::Fr => println!("{}: {passed} réussi(s), {failed} en échec", path.display()),
+        }
     }
     Ok(if failed == 0 { Exit::Ok } else { Exit::Finding })
 }

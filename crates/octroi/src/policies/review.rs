@@ -63,6 +63,18 @@ pub fn review(files: &[SourceFile]) -> Review {
     review
 }
 
+/// Compiles a policy whatever checks and proofs say of it: to explain, not to act.
+///
+/// # Errors
+/// What keeps it from being read whole or compiled.
+pub fn compiled(files: &[SourceFile]) -> Result<Policy, Vec<Finding>> {
+    let parsed = octroi_policy::parse(files);
+    if parsed.findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(parsed.findings);
+    }
+    Policy::compile(&parsed.document, octroi_policy::hash(files))
+}
+
 /// Compiles a version that was accepted before; nothing is proved again.
 pub(super) fn compile(files: &[SourceFile]) -> Option<Policy> {
     let parsed = octroi_policy::parse(files);
