@@ -115,6 +115,12 @@ impl<T> OneOrMany<T> {
     }
 }
 
+impl<T> AsRef<[T]> for OneOrMany<T> {
+    fn as_ref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
 /// `[policy]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -577,6 +583,21 @@ pub enum RuleLevel {
     Restricted,
     /// The sender's own word.
     Declared,
+}
+
+impl RuleLevel {
+    /// The level, unless the sender's own word is it.
+    #[must_use]
+    pub const fn fixed(self) -> Option<Level> {
+        match self {
+            Self::Open => Some(Level::Open),
+            Self::Internal => Some(Level::Internal),
+            Self::Personal => Some(Level::Personal),
+            Self::Sensitive => Some(Level::Sensitive),
+            Self::Restricted => Some(Level::Restricted),
+            Self::Declared => None,
+        }
+    }
 }
 
 /// `[[classify]]`
