@@ -585,21 +585,6 @@ pub enum RuleLevel {
     Declared,
 }
 
-impl RuleLevel {
-    /// The level, unless the sender's own word is it.
-    #[must_use]
-    pub const fn fixed(self) -> Option<Level> {
-        match self {
-            Self::Open => Some(Level::Open),
-            Self::Internal => Some(Level::Internal),
-            Self::Personal => Some(Level::Personal),
-            Self::Sensitive => Some(Level::Sensitive),
-            Self::Restricted => Some(Level::Restricted),
-            Self::Declared => None,
-        }
-    }
-}
-
 /// `[[classify]]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

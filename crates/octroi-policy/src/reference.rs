@@ -1,7 +1,9 @@
 //! A naive evaluator of the policy, written from its meaning and never made
-//! fast: it walks the blocks as written for each message. It shares types, the
-//! geographic code, folding, formats and comparisons of one value with another
-//! with the engine, and no matching. Tests and a fuzzer hold the engine equal to it.
+//! fast: it walks the blocks as written for each message. With the engine it
+//! shares types, the geographic code, folding, formats, and what compares two
+//! values (a leaf and its type, a number and its bound, two versions, a country
+//! and a list), each with tests of its own; no matching and no choice. Tests
+//! and a fuzzer hold the engine equal to it.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests; what compiled resolves")]
 
@@ -49,8 +51,8 @@ fn steps(d: &Document, source: &Source, input: &Input<'_>, facts: &Facts<'_>) ->
     let properties = input.user_properties.iter().filter(|(name, _)| *name == "sensitivity");
     let words = properties.map(|(_, word)| *word).chain(facts.declared.as_deref());
     let declared = words.map(|word| Level::from_name(word).unwrap_or(Level::Restricted)).max();
-    let m =
-        Message { d, source, domain: &domain.id, commune: cog.code(commune), inside, input, facts, declared };
+    let (commune, domain_id) = (cog.code(commune), &domain.id);
+    let m = Message { d, source, domain: domain_id, commune, inside, input, facts, declared };
     let matching = || d.classify.iter().filter(|rule| m.when(&rule.when, true));
     check(matching().any(|rule| rule.level != RuleLevel::Declared), ("quarantined", "no_rule_matches"))?;
     let producer = d.producer.iter().find(|producer| producer.siren == source.producer).unwrap();
@@ -103,11 +105,14 @@ fn any<T>(list: &Option<impl AsRef<[T]>>, holds: impl FnMut(&T) -> bool) -> bool
     list.as_ref().is_none_or(|list| list.as_ref().iter().any(holds))
 }
 
+fn pairs(all: &Option<BTreeMap<String, OneOrMany<String>>>, has: impl Fn(&str, &str) -> bool) -> bool {
+    all.iter().flatten().all(|(name, ones)| ones.as_slice().iter().any(|one| has(name, one)))
+}
+
 impl Message<'_> {
     fn when(&self, w: &When, unknown: bool) -> bool {
         let (facts, properties) = (self.facts, self.input.user_properties);
-        let tag =
-            |name: &String, one: &String| facts.tags.iter().any(|(tag, value)| tag == name && value == one);
+        let tag = |name: &str, one: &str| facts.tags.iter().any(|(tag, value)| tag == name && value == one);
         let closed = |listed: &BTreeMap<String, LeafType>, leaf: &Leaf<'_>| {
             let kind = facts.data_name(leaf).map(|name| listed.get(&name));
             kind.is_none_or(|kind| {
@@ -126,10 +131,8 @@ impl Message<'_> {
             && any(&w.field_any, |name| !self.values(name).is_empty())
             && w.field_absent.iter().flatten().all(|name| self.values(name).is_empty())
             && w.fields_within.iter().all(|listed| facts.leaves.iter().all(|leaf| closed(listed, leaf)))
-            && w.tags.iter().flatten().all(|(name, ones)| ones.as_ref().iter().any(|one| tag(name, one)))
-            && w.user_property.iter().flatten().all(|(name, ones)| {
-                ones.as_ref().iter().any(|one| properties.contains(&(name.as_str(), one.as_str())))
-            })
+            && pairs(&w.tags, tag)
+            && pairs(&w.user_property, |name, one| properties.contains(&(name, one)))
             && w.field.iter().flatten().all(|(name, comparison)| self.field(name, comparison, unknown))
             && w.payload_larger_than.is_none_or(|bytes| self.input.payload.len() as u64 > bytes)
             && w.declared_sensitivity.is_none_or(|wanted| wanted == self.declared.is_some())
@@ -149,13 +152,11 @@ impl Message<'_> {
     }
 
     fn field(&self, name: &str, c: &Comparison, unknown: bool) -> bool {
-        let (values, compares) =
-            (self.values(name), Comparison { exists: None, ..c.clone() } != Comparison::default());
+        let compares = Comparison { exists: None, ..c.clone() } != Comparison::default();
         let holds = |value: &&Scalar<'_>| if is_unknown(value) { unknown } else { c.holds(value) };
-        match c.exists {
-            Some(false) => values.is_empty() && !compares,
-            Some(true) | None if !compares => !values.is_empty(),
-            Some(true) | None => values.iter().any(holds),
+        match self.values(name) {
+            values if c.exists == Some(false) => values.is_empty() && !compares,
+            values => values.iter().any(|value| !compares || holds(value)),
         }
     }
 
@@ -170,21 +171,14 @@ impl Message<'_> {
     }
 
     /// Whether a target satisfies every requirement; `on = None`: dates left aside.
-    fn allowed(
-        &self,
-        out: Label,
-        to: &str,
-        space: Option<&str>,
-        transformed: bool,
-        on: Option<Date>,
-    ) -> bool {
+    fn allowed(&self, out: Label, to: &str, at: Option<&str>, changed: bool, on: Option<Date>) -> bool {
         let target = self.d.target.iter().find(|block| block.id == to).unwrap();
         let valid_from = self.d.policy.valid_from.date();
         let lifts = |derogation: &Derogation| {
-            let DerogationScope { source, space: at } = &derogation.scope;
-            (source.is_some() || at.is_some())
+            let DerogationScope { source, space } = &derogation.scope;
+            (source.is_some() || space.is_some())
                 && source.as_ref().is_none_or(|id| *id == self.source.id)
-                && at.as_ref().is_none_or(|id| Some(id.as_str()) == space)
+                && space.as_ref().is_none_or(|id| Some(id.as_str()) == at)
                 && on.is_none_or(|date| date <= derogation.expires)
         };
         let concerned = |r: &Requirement| {
@@ -197,7 +191,7 @@ impl Message<'_> {
             && self.d.requirement.iter().filter(|r| concerned(r)).all(|r| {
                 let mut derogations = self.d.derogation.iter().filter(|block| block.requirement == r.id);
                 r.legal_status != LegalStatus::Obligation && derogations.any(|block| lifts(block))
-                    || satisfies(&r.must, target, transformed, on)
+                    || satisfies(&r.must, target, changed, on)
             })
     }
 }
@@ -216,7 +210,7 @@ fn transformed(t: &Transform, label: Label, today: Date) -> Option<Label> {
     applies.then(|| Label { level: result.level.unwrap_or(label.level).max(least), markings })
 }
 
-fn satisfies(must: &Must, target: &Target, transformed: bool, on: Option<Date>) -> bool {
+fn satisfies(must: &Must, target: &Target, changed: bool, on: Option<Date>) -> bool {
     let valid = |until: Date| on.is_none_or(|date| date <= until);
     let homologated = |dr: bool| target.homologation.as_ref().is_some_and(|h| valid(h.until) && h.dr >= dr);
     let part = |part: &str| match part {
@@ -235,7 +229,7 @@ fn satisfies(must: &Must, target: &Target, transformed: bool, on: Option<Date>) 
         && must.operator.is_none_or(|nature| nature == target.operator.nature)
         && (must.tenancy != Some(Tenancy::Dedicated) || target.tenancy == Tenancy::Dedicated)
         && (must.homologation_dr != Some(true) || homologated(true))
-        && (must.transformed != Some(true) || transformed)
+        && (must.transformed != Some(true) || changed)
         && any(&must.one_of, |option| option.split('+').all(part))
 }
 

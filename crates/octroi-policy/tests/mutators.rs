@@ -5,6 +5,10 @@
 //! (in a string, in Base64, as pairs) no list of names can find: there the
 //! promise is the closed schema's, that it never becomes `open`. A word in a
 //! `token` that the schema lists is beyond both, as C28 warns.
+//!
+//! A measure is a number or boolean under its whole name: nested or as text it
+//! is none, so a rule by `measure_any` does not see it where one by `field_any`
+//! would. There too the promise is that it never becomes `open`.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "tests")]
 
@@ -29,6 +33,8 @@ struct Plain {
     /// The sensitive member.
     name: &'static str,
     value: String,
+    /// Whether a rule finds it as a measure and no rule as a field.
+    measure: bool,
 }
 
 /// What is sent in its place.
@@ -198,6 +204,9 @@ const PLACES: &[(&str, Promise, Mutate)] = &[
         p.instead(&member(p.name, &format!("{{\"value\":{}}}", p.value))).into()
     }),
     ("its value in arrays", NeverLower, |p| p.instead(&member(p.name, &format!("[[{}]]", p.value))).into()),
+    ("its value as text", NeverLower, |p| {
+        p.instead(&member(p.name, &quoted(p.value.trim_matches('"')))).into()
+    }),
     ("its value null", NeverLower, |p| p.instead(&member(p.name, "null")).into()),
     ("its value an empty object", NeverLower, |p| p.instead(&member(p.name, "{}")).into()),
     ("the name over two keys", NeverLower, |p| {
@@ -384,9 +393,45 @@ impl Dice {
     }
 }
 
-/// A payload of a camera or of a waste container's badge reader.
+/// What a rule by `measure_any` does not see.
+const NO_MEASURE: &[&str] = &[
+    "in an object",
+    "in an array of objects",
+    "its value in an object",
+    "its value as text",
+    "its value null",
+    "its value an empty object",
+    "its value another alphabet",
+    "its value in NFD",
+    "the name over two keys",
+    "a dotted path",
+    "a path with slashes",
+    "a path with colons",
+    "27 levels deep",
+];
+
+/// A payload of a dwelling's meter, with a load curve.
+fn meter(dice: &mut Dice) -> Plain {
+    let commune = dice.of(&["35238", "35047", "35281"]);
+    let tags = format!("{{\"insee\":\"{commune}\",\"domain\":\"energy\",\"usage\":\"dwelling\"}}");
+    Plain {
+        identity: "cert:CN=lns.rennes.example",
+        topic: "application/a/device/d/event/up",
+        open: format!("{{\"deviceInfo\":{{\"devEui\":\"02b5\",\"tags\":{tags}}},\"object\":{{"),
+        members: vec![member("battery", &dice.below(90).to_string())],
+        close: "}}",
+        name: dice.of(&["active_power", "load_curve"]),
+        value: format!("{}.5", dice.below(9_000)),
+        measure: true,
+    }
+}
+
+/// A payload of a camera, of a waste container's badge reader or of a dwelling's meter.
 fn plain(dice: &mut Dice) -> Plain {
     let letter = |dice: &mut Dice| char::from(b'A' + u8::try_from(dice.below(26)).unwrap());
+    if dice.below(4) == 0 {
+        return meter(dice);
+    }
     let plate = format!("\"{}{}-{:03}-{0}Z\"", letter(dice), letter(dice), dice.below(1_000));
     if dice.below(3) == 0 {
         let commune = dice.of(&["35236", "35064", "44185", "56001"]);
@@ -399,6 +444,7 @@ fn plain(dice: &mut Dice) -> Plain {
             close: "}}",
             name: dice.of(&["badge", "card_id"]),
             value: format!("\"{}\"", dice.below(1_000_000)),
+            measure: false,
         };
     }
     let all = [
@@ -422,6 +468,7 @@ fn plain(dice: &mut Dice) -> Plain {
         close: "}",
         name: dice.of(&["plate", "anpr", "license_plate"]),
         value: plate,
+        measure: false,
     }
 }
 
@@ -455,6 +502,8 @@ fn no_way_of_hiding_lowers_what_is_sensitive() {
         let level = decide(&policy, &plain, &plain.text().into(), &mut scratch).label.level;
         assert!(matches!(level, Level::Personal | Level::Sensitive), "{}", plain.text());
         for (name, promise, mutate) in &mutators {
+            let unseen = plain.measure && NO_MEASURE.contains(name);
+            let promise = if unseen { &NeverOpen } else { promise };
             let mutant = mutate(&plain);
             let decision = decide(&policy, &plain, &mutant, &mut scratch);
             let row = table.entry(name).or_default();

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::agree::Pair;
+use super::generate::Dice;
 use super::generate::message::{Message, alike, message};
 use super::generate::policy::{document, rule};
-use super::generate::{Dice, policy};
 use crate::{Decision, Label, Level, Outcome, Policy, Reason};
 
 const POLICIES: u64 = 5_000;
@@ -52,7 +52,7 @@ fn the_engine_decides_as_the_reference_does() {
     for seed in (0..POLICIES).map(|n| first.wrapping_add(n)) {
         let dice = &mut Dice::seeded(seed);
         // One memory for all policies: nothing of one may reach another.
-        pair = Pair::after(pair, policy::document(dice));
+        pair = Pair::after(pair, document(dice));
         let mut last = None;
         for n in 0..MESSAGES {
             let message = next(dice, last.take(), n, seed, &pair);
