@@ -5,7 +5,8 @@
 # against it (real Apache Kafka and mosquitto's clients included), and every
 # policy in policies/. What cannot be had here is listed as not run.
 #
-#   OCTROI_LONG=1        the long forms (an outage of 60 s, 100 kills)
+#   OCTROI_LONG=1        the long forms (an outage of 60 s, 100 kills), and the planted faults
+#   OCTROI_FUZZ_SECONDS  how long each fuzz target runs (default 10)
 #   OCTROI_TEST_CACHE=D  where Kafka's jars are kept (default target/test-cache)
 #
 # Ends non-zero if anything failed. Network: package registries only.
@@ -80,6 +81,28 @@ policies() {
     return "$code"
 }
 
+# Each target for a few seconds, from its seeds and what earlier runs kept. The build has a bound of its
+# own, so that a machine which must build every dependency again does not wait for it.
+fuzz() {
+    local code=0 target seeds result
+    if ! timeout "${OCTROI_FUZZ_BUILD_SECONDS:-150}" cargo +nightly fuzz build; then
+        echo "fuzz targets: not built within ${OCTROI_FUZZ_BUILD_SECONDS:-150} s (OCTROI_FUZZ_BUILD_SECONDS)" >>"$OCTROI_NOT_RUN"
+        return 0
+    fi
+    for target in fuzz/fuzz_targets/*.rs; do
+        target=$(basename "$target" .rs) seeds=() result="ok. 1 passed; 0 failed"
+        mkdir -p "fuzz/corpus/$target"
+        [ ! -d "fuzz/seeds/$target" ] || seeds=("fuzz/seeds/$target")
+        [ "$target" != payload ] || seeds=(crates/octroi-policy/tests/fixtures)
+        if ! cargo +nightly fuzz run "$target" "fuzz/corpus/$target" "${seeds[@]}" -- \
+            -max_total_time="${OCTROI_FUZZ_SECONDS:-10}" -len_control=0 -verbosity=0 -print_final_stats=1; then
+            code=1 result="FAILED. 0 passed; 1 failed"
+        fi
+        echo "test result: $result (fuzz $target)"
+    done
+    return "$code"
+}
+
 need_cargo
 stage "what this machine has" prepare
 stage "format" cargo fmt --all --check
@@ -94,15 +117,20 @@ if stage "release binary" cargo build --release --locked -p octroi; then
 else
     echo "every integration test: the binary was not built" >>"$OCTROI_NOT_RUN"
 fi
-if [ -d fuzz ]; then
-    echo "fuzz targets: they need a nightly toolchain and run apart (cargo +nightly fuzz run …)" >>"$OCTROI_NOT_RUN"
+if cargo +nightly fuzz --version >/dev/null 2>&1; then
+    stage "fuzz" fuzz
+else
+    echo "fuzz targets: they need a nightly toolchain and cargo-fuzz (rustup toolchain add nightly; cargo install cargo-fuzz)" >>"$OCTROI_NOT_RUN"
+fi
+if [ -n "${OCTROI_LONG:-}" ]; then
+    stage "planted faults" tests/planted-faults.sh
 fi
 
 printf '\n== times\n'
 printf '%s\n' "${times[@]}"
 printf '\n== not run\n'
 if [ -s "$OCTROI_NOT_RUN" ]; then sort -u "$OCTROI_NOT_RUN"; else echo "nothing: everything was run"; fi
-[ -n "${OCTROI_LONG:-}" ] || echo "(short forms: the outage lasts 10 s and not 60, there are 10 kills and not 100; OCTROI_LONG=1 runs the long ones)"
+[ -n "${OCTROI_LONG:-}" ] || echo "(short forms: the outage lasts 10 s and not 60, there are 10 kills and not 100, no faults are planted; OCTROI_LONG=1 runs the long ones)"
 
 # A test that could not run returned early, and cargo counted it as passed.
 early=$(sort -u "$OCTROI_NOT_RUN" | grep -vc -e '^every integration test' -e '^fuzz targets')

@@ -1,6 +1,7 @@
 //! What a decision costs: reading and deciding a 200-byte JSON message by 20
 //! rules, beside `serde_json` into `Value` of the same payload; and deciding
-//! by 1,000 and 10,000 rules. Alternating, medians. Run with `--release`.
+//! by 1,000 and 10,000 rules; and what a review of 1,000 rules costs, proofs
+//! included. Alternating, medians. Run with `--release`.
 //!
 //! `cargo run --release -p octroi-policy --example decide`
 
@@ -16,7 +17,7 @@ use std::time::Instant;
 
 use octroi_policy::ast::{Block, Classify, Document, OneOrMany, RuleLevel, Source, When};
 use octroi_policy::json::Scratch;
-use octroi_policy::{Input, Marking, Policy, SourceFile, Timestamp, parse};
+use octroi_policy::{Cog, Input, Marking, Policy, SourceFile, Timestamp, parse, prove, structural};
 
 const EXAMPLE: &str = include_str!("../../../policies/bretagne-exemple.toml");
 const PAYLOAD: &str = r#"{"device":"compteur-7","ts":"2026-11-20T06:00:00Z","period":"PT15M","count":128,"speed_avg":43.7,"occupancy_pct":12.25,"by_class":{"car":109,"truck":6,"bicycle":13},"quality":"nominal","firmware":"2.14"}"#;
@@ -27,7 +28,17 @@ fn block<T>(value: T) -> Block<T> {
 
 /// The example's policy with more rules: half of them of one source each, the
 /// others of a domain, by topic, tag, field or measure.
-fn policy(rules: usize) -> Policy {
+fn document(rules: usize) -> Document {
+    // As rules of one policy differ: a few kinds of sensitivity, in any order.
+    let kinds = [
+        (RuleLevel::Sensitive, vec![Marking::Personal]),
+        (RuleLevel::Personal, vec![Marking::Personal, Marking::LocationTrace]),
+        (RuleLevel::Internal, vec![Marking::VideoDerived]),
+        (RuleLevel::Sensitive, vec![Marking::SecretSecurity]),
+        (RuleLevel::Internal, vec![Marking::SecretBusiness]),
+        (RuleLevel::Personal, vec![Marking::Personal, Marking::Minor]),
+        (RuleLevel::Sensitive, vec![Marking::Personal, Marking::Offence]),
+    ];
     let parsed = parse(&[SourceFile { name: "p.toml".to_owned(), text: EXAMPLE.to_owned() }]);
     let mut document: Document = parsed.document;
     let camera = document.source.iter().find(|source| source.id == "ville-mobilite").unwrap().value.clone();
@@ -69,8 +80,8 @@ fn policy(rules: usize) -> Policy {
         document.classify.push(block(Classify {
             id: format!("regle-{n}"),
             when,
-            level: RuleLevel::Sensitive,
-            markings: vec![Marking::Personal],
+            level: kinds[n % kinds.len()].0,
+            markings: kinds[n % kinds.len()].1.clone(),
             processing: None,
             because: None,
         }));
@@ -88,7 +99,32 @@ fn policy(rules: usize) -> Policy {
         processing: None,
         because: None,
     }));
-    Policy::compile(&document, [0; 32]).unwrap()
+    document
+}
+
+fn policy(rules: usize) -> Policy {
+    Policy::compile(&document(rules), [0; 32]).unwrap()
+}
+
+/// What `check` does after it has read the files: the structure, the references, the proofs.
+fn review(rules: usize) {
+    let document = document(rules);
+    let mut times = Vec::new();
+    let mut last = String::new();
+    for _ in 0..5 {
+        let start = Instant::now();
+        let structural = structural(&document, Cog::vintage(document.policy.cog)).len();
+        let policy = Policy::compile(&document, [0; 32]).unwrap();
+        let (before, proof) = (start.elapsed(), prove(&policy, &document));
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        last = format!(
+            "{structural} findings of structure in {before:?}; {} cells, {} flows, {} findings proved",
+            proof.table_cells,
+            proof.flows,
+            proof.findings.len()
+        );
+    }
+    println!("{rules:>6} rules: reviewed in {:.0} ms ({last})", median(&mut times));
 }
 
 fn nanos(mut work: impl FnMut()) -> f64 {
@@ -150,4 +186,5 @@ fn main() {
             policy.decide(&input).outcome.name(),
         );
     }
+    review(1_000);
 }

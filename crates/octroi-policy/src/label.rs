@@ -6,6 +6,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ast::RuleLevel;
+
 /// The sensitivity levels, lowest first.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -46,6 +48,21 @@ impl Level {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+}
+
+impl RuleLevel {
+    /// The level, unless the sender's own word is it.
+    #[must_use]
+    pub const fn fixed(self) -> Option<Level> {
+        match self {
+            Self::Open => Some(Level::Open),
+            Self::Internal => Some(Level::Internal),
+            Self::Personal => Some(Level::Personal),
+            Self::Sensitive => Some(Level::Sensitive),
+            Self::Restricted => Some(Level::Restricted),
+            Self::Declared => None,
+        }
     }
 }
 

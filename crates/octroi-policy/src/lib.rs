@@ -12,6 +12,7 @@
 pub mod ast;
 mod check;
 mod cog;
+mod compare;
 mod decision;
 mod engine;
 mod explain;

@@ -278,7 +278,7 @@ fn version(text: &str) -> Option<Vec<u64>> {
     Some(numbers)
 }
 
-fn at_least(have: &str, least: Option<&str>) -> bool {
+pub(crate) fn at_least(have: &str, least: Option<&str>) -> bool {
     least.is_none_or(|least| version(have).is_some_and(|have| Some(have) >= version(least)))
 }
 

@@ -210,10 +210,13 @@ fn extend(
 ) {
     let mut new = vec![(key_of(label), Reach { rules: vec![rule], ..alone.clone() })];
     for (key, reach) in labels.iter() {
-        if reach.rules.iter().all(|other| compatible(document, *other, rule)) {
+        let joined = key_of(label_of(*key).join(label));
+        // A label known by as few rules needs no other witness; most joins give one.
+        let known = labels.get(&joined).is_some_and(|known| known.rules.len() <= reach.rules.len() + 1);
+        if !known && reach.rules.iter().all(|other| compatible(document, *other, rule)) {
             let mut reach = reach.clone();
             reach.rules.push(rule);
-            new.push((key_of(label_of(*key).join(label)), reach));
+            new.push((joined, reach));
         }
     }
     for (key, reach) in new {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::ast::{self, Block, Document, OneOrMany, RuleLevel, When};
+use crate::ast::{self, Block, Document, OneOrMany, When};
 use crate::cog::Cog;
 use crate::engine::condition::{FieldTest, Op, Program, Span, format_bit, schema_of};
 use crate::engine::index::Index;
@@ -474,18 +474,13 @@ impl<'d> Compiler<'d> {
     }
 
     fn rule(&mut self, rule: &Block<ast::Classify>) -> Rule {
-        let level = match rule.level {
-            RuleLevel::Open => Some(Level::Open),
-            RuleLevel::Internal => Some(Level::Internal),
-            RuleLevel::Personal => Some(Level::Personal),
-            RuleLevel::Sensitive => Some(Level::Sensitive),
-            RuleLevel::Restricted => Some(Level::Restricted),
-            RuleLevel::Declared => None,
-        };
         let markings = rule.markings.iter().copied().collect();
         Rule {
             condition: self.condition(&rule.when, |key| rule.at_key(key)),
-            gives: level.map_or(Gives::Declared(markings), |level| Gives::Label(Label { level, markings })),
+            gives: rule
+                .level
+                .fixed()
+                .map_or(Gives::Declared(markings), |level| Gives::Label(Label { level, markings })),
         }
     }
 

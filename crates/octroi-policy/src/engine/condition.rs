@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ast::{Comparison, Format, LeafType, Value};
+use crate::ast::{Comparison, Format, LeafType};
 use crate::cog::{CommuneIx, CommuneSet};
 use crate::engine::keys::Seen;
 use crate::engine::topics::head;
@@ -119,7 +119,7 @@ pub(crate) const fn format_bit(format: Format) -> u16 {
 /// holds it, for numbers in payloads are finite.
 pub(crate) const UNKNOWN: Scalar<'static> = Scalar::Number(f64::NAN, "");
 
-fn is_unknown(value: &Scalar<'_>) -> bool {
+pub(crate) fn is_unknown(value: &Scalar<'_>) -> bool {
     matches!(value, Scalar::Number(number, "") if number.is_nan())
 }
 
@@ -188,7 +188,7 @@ impl FieldTest {
         unknown && view.sight.placeless.contains(&self.key)
             || view.facts.leaves.iter().any(|leaf| {
                 self.is_on_path(view, leaf)
-                    && if is_unknown(&leaf.value) { unknown } else { compare(&self.comparison, &leaf.value) }
+                    && if is_unknown(&leaf.value) { unknown } else { self.comparison.holds(&leaf.value) }
             })
     }
 
@@ -201,38 +201,6 @@ impl FieldTest {
             at = view.facts.nodes.get(node as usize).and_then(|node| node.parent);
         }
         false
-    }
-}
-
-fn compare(comparison: &Comparison, value: &Scalar<'_>) -> bool {
-    let number = match value {
-        Scalar::Number(number, _) => Some(*number),
-        Scalar::Empty | Scalar::Boolean(_) | Scalar::Text(_) => None,
-    };
-    let text = match value {
-        Scalar::Text(text) => Some(text.as_ref()),
-        Scalar::Empty | Scalar::Boolean(_) | Scalar::Number(..) => None,
-    };
-    let bound = |bound: Option<f64>, holds: fn(f64, f64) -> bool| {
-        bound.is_none_or(|bound| number.is_some_and(|number| holds(number, bound)))
-    };
-    comparison.eq.as_ref().is_none_or(|one| equals(one, value))
-        && comparison.one_of.as_ref().is_none_or(|list| list.iter().any(|one| equals(one, value)))
-        && bound(comparison.lt, |number, bound| number < bound)
-        && bound(comparison.lte, |number, bound| number <= bound)
-        && bound(comparison.gt, |number, bound| number > bound)
-        && bound(comparison.gte, |number, bound| number >= bound)
-        && comparison.starts_with.as_ref().is_none_or(|head| text.is_some_and(|text| text.starts_with(head)))
-        && comparison.contains.as_ref().is_none_or(|part| text.is_some_and(|text| text.contains(part)))
-}
-
-fn equals(one: &Value, value: &Scalar<'_>) -> bool {
-    match (one, value) {
-        (Value::Boolean(one), Scalar::Boolean(value)) => one == value,
-        (Value::Integer(one), Scalar::Number(value, _)) => *one as f64 == *value,
-        (Value::Number(one), Scalar::Number(value, _)) => one == value,
-        (Value::Text(one), Scalar::Text(value)) => one == value,
-        (Value::Boolean(_) | Value::Integer(_) | Value::Number(_) | Value::Text(_), _) => false,
     }
 }
 
