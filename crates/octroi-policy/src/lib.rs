@@ -20,6 +20,7 @@ mod finding;
 mod format;
 pub mod json;
 mod label;
+mod mutants;
 mod names;
 mod parse;
 mod place;
@@ -45,6 +46,7 @@ pub use facts::{Ambiguity, Facts, Kind, Leaf, LeafRole, Node, Position, Scalar, 
 pub use finding::{Code, Finding, Location, Severity, Witness};
 pub use format::{ReadError, read, read_with};
 pub use label::{Label, Level, Marking, Markings};
+pub use mutants::{Fate, Killer, Mutant, mutants, unnoticed};
 pub use names::{fold, fold_into, same_name};
 pub use parse::{Parsed, SCHEMA, SourceFile, hash, includes, parse};
 pub use prove::{Proof, prove, prove_at};

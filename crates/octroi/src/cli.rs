@@ -153,6 +153,11 @@ pub enum PolicyCommand {
         /// A file, or a directory of them.
         path: PathBuf,
     },
+    /// Take each protection away in turn, and tell what no test, invariant or check would notice.
+    Mutants {
+        /// A file, or a directory of them.
+        path: PathBuf,
+    },
     /// The JSON Schema of policy files, for editors.
     Schema,
     /// Put a policy in force on a running hub: check, tests, invariants, then an atomic swap.

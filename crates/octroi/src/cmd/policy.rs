@@ -1,8 +1,10 @@
-//! `octroi policy check|test|schema|activate|list|rollback`
+//! `octroi policy check|test|mutants|coverage|fmt|schema|activate|list|rollback`
+
+mod mutants;
 
 use std::path::Path;
 
-use octroi_policy::{Severity, SourceFile};
+use octroi_policy::{Finding, Severity, SourceFile};
 use serde_json::{Value, json};
 
 use super::client::{Hub, Refused};
@@ -15,6 +17,7 @@ pub(super) fn run(command: PolicyCommand, context: &Context) -> Result<Exit, Fai
     match command {
         PolicyCommand::Check { path } => check(&path, context),
         PolicyCommand::Test { path } => test(&path, context),
+        PolicyCommand::Mutants { path } => mutants::run(&path, context),
         PolicyCommand::Schema => print_json(&octroi_policy::json_schema()).map(|()| Exit::Ok),
         PolicyCommand::Activate { path, hub, dry_run } => activate(path.as_deref(), &hub, dry_run, context),
         PolicyCommand::List(hub) => list(&hub, context),
@@ -31,14 +34,18 @@ fn read(path: &Path) -> Result<(Vec<SourceFile>, Review), Failure> {
     Ok((files, review))
 }
 
+fn show(findings: &[Finding], files: &[SourceFile], context: &Context) {
+    for finding in findings {
+        println!("{}\n", octroi_policy::render(finding, files, context.lang, context.color));
+    }
+}
+
 fn check(path: &Path, context: &Context) -> Result<Exit, Failure> {
     let (files, review) = read(path)?;
     if context.json {
         print_json(&review.findings)?;
     } else {
-        for finding in &review.findings {
-            println!("{}\n", octroi_policy::render(finding, &files, context.lang, context.color));
-        }
+        show(&review.findings, &files, context);
         let count = |severity| review.findings.iter().filter(|finding| finding.severity == severity).count();
         println!(
             "{}: {} error(s), {} warning(s), {} note(s)",
@@ -62,9 +69,7 @@ fn check(path: &Path, context: &Context) -> Result<Exit, Failure> {
 fn test(path: &Path, context: &Context) -> Result<Exit, Failure> {
     let (files, review) = read(path)?;
     if review.policy.is_none() {
-        for finding in review.refusals() {
-            println!("{}\n", octroi_policy::render(&finding, &files, context.lang, context.color));
-        }
+        show(&review.refusals(), &files, context);
         println!("{}: the policy cannot be compiled; no test was run", path.display());
         return Ok(Exit::Finding);
     }
