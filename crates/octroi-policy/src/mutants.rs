@@ -82,7 +82,9 @@ pub enum Killer {
 ///
 /// The findings that refuse the policy as it is: what is broken already cannot show what is missed.
 pub fn mutants(document: &Document, today: Date) -> Result<Vec<Mutant>, Vec<Finding>> {
-    let lean = lean(document);
+    // Places of keys are not needed to judge, and cost as much to copy as all the rest.
+    let mut lean = document.clone();
+    lean.each_place(|_, keys| keys.clear());
     let cog = Cog::vintage(lean.policy.cog);
     let (policy, refusals) = judge(&lean, cog);
     let Some(policy) = policy.filter(|_| refusals.is_empty()) else { return Err(refusals) };
@@ -104,31 +106,6 @@ pub fn mutants(document: &Document, today: Date) -> Result<Vec<Mutant>, Vec<Find
 #[must_use]
 pub fn unnoticed(mutants: &[Mutant]) -> Vec<Finding> {
     mutants.iter().filter_map(words::finding).collect()
-}
-
-/// Places of keys are not needed to judge, and cost as much to copy as all the rest.
-fn lean(document: &Document) -> Document {
-    fn list<T>(blocks: &mut [Block<T>]) {
-        blocks.iter_mut().for_each(|block| block.keys.clear());
-    }
-    let mut lean = document.clone();
-    lean.policy.keys.clear();
-    lean.defaults.keys.clear();
-    list(&mut lean.producer);
-    list(&mut lean.perimeter);
-    list(&mut lean.domain);
-    list(&mut lean.target);
-    list(&mut lean.space);
-    list(&mut lean.source);
-    list(&mut lean.processing);
-    list(&mut lean.classify);
-    list(&mut lean.requirement);
-    list(&mut lean.transform);
-    list(&mut lean.copy);
-    list(&mut lean.derogation);
-    list(&mut lean.invariant);
-    list(&mut lean.test);
-    lean
 }
 
 /// Everything that refuses a document, and what it compiles to.
@@ -175,10 +152,12 @@ fn killer(finding: &Finding, document: &Document) -> Killer {
         let found = document.invariant.iter().find(|invariant| invariant.at == *at);
         found.map(|invariant| Killer::Invariant(invariant.id.clone()))
     };
-    let named = match finding.code {
-        Code::C34 => test(),
-        Code::C10 => invariant(),
-        _ => None,
+    let named = if finding.code == Code::C34 {
+        test()
+    } else if finding.code == Code::C10 {
+        invariant()
+    } else {
+        None
     };
     named.unwrap_or(Killer::Check(finding.code))
 }
