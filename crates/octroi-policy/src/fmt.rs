@@ -254,12 +254,12 @@ const fn is_close(kind: Kind) -> bool {
 
 /// Whether a space stands between two tokens of one line.
 fn spaced(before: &Token<'_>, token: &Token<'_>) -> bool {
-    use Kind::{Comma, Dot, Equals, LeftCurlyBracket, LeftSquareBracket, RightCurlyBracket, RightSquareBracket};
+    use Kind::{
+        Comma, Dot, Equals, LeftCurlyBracket, LeftSquareBracket, RightCurlyBracket, RightSquareBracket,
+    };
     let (before, kind) = (before.kind, token.kind);
     let empty = before == LeftCurlyBracket && kind == RightCurlyBracket;
-    if empty
-        || matches!(before, LeftSquareBracket | Dot)
-        || matches!(kind, Comma | RightSquareBracket | Dot)
+    if empty || matches!(before, LeftSquareBracket | Dot) || matches!(kind, Comma | RightSquareBracket | Dot)
     {
         return false;
     }
@@ -282,7 +282,7 @@ fn requoted(token: &Token<'_>) -> String {
 fn assemble(lines: Vec<Line>) -> String {
     let mut written: Vec<Line> = Vec::new();
     for line in lines {
-        let doubled = written.last().is_none_or(Line::is_blank);
+        let doubled = written.last().is_none_or(|last| last.is_blank() || last.header);
         if line.is_blank() && (doubled || line.inside) {
             continue;
         }

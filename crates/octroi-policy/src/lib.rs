@@ -12,6 +12,7 @@
 pub mod ast;
 mod check;
 mod cog;
+mod coverage;
 mod decision;
 mod engine;
 mod explain;
@@ -39,6 +40,7 @@ mod transform;
 
 pub use check::{acknowledged, structural, structural_at};
 pub use cog::{Cog, CommuneIx, CommuneSet};
+pub use coverage::{Coverage, coverage};
 pub use decision::{CopyIx, Decision, DomainIx, Input, Outcome, Reason, RuleIx, SourceIx, SpaceIx, TargetIx};
 pub use engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, TargetInfo};
 pub use engine::{Policy, PolicyHash};

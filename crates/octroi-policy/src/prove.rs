@@ -41,7 +41,7 @@ pub(crate) struct Reach {
     domain: DomainIx,
     rules: Vec<u16>,
     /// Only with the sender's own word.
-    by_word: bool,
+    pub(crate) by_word: bool,
 }
 
 /// Proves the policy, which was compiled from that document. Acknowledgements

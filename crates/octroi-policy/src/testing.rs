@@ -42,10 +42,21 @@ pub fn run_tests(policy: &Policy, document: &Document) -> Vec<TestResult> {
 }
 
 fn run_test(policy: &Policy, document: &Document, test: &Test) -> Vec<String> {
+    play(policy, document, test, |_, decision| differences(policy, &test.expect, decision))
+        .unwrap_or_else(|why| vec![why])
+}
+
+/// Decides a test's message, and shows it with its decision.
+pub(crate) fn play<R>(
+    policy: &Policy,
+    document: &Document,
+    test: &Test,
+    look: impl FnOnce(&Input<'_>, &Decision<'_>) -> R,
+) -> Result<R, String> {
     let Some(source) = policy.sources().iter().position(|source| source.id == test.given.source) else {
-        return vec![format!("there is no source `{}`", test.given.source)];
+        return Err(format!("there is no source `{}`", test.given.source));
     };
-    let Some(source) = SourceIx::from_index(source) else { return vec!["too many sources".to_owned()] };
+    let Some(source) = SourceIx::from_index(source) else { return Err("too many sources".to_owned()) };
     let received = test.at.map_or(document.policy.valid_from, |date| date.start());
     let payload = test.given.payload.as_deref().unwrap_or_default().as_bytes();
     let properties: Vec<(&str, &str)> = match (&test.given.payload, &test.given.declared) {
@@ -57,7 +68,7 @@ fn run_test(policy: &Policy, document: &Document, test: &Test) -> Vec<String> {
         Some(_) => policy.decide(&input),
         None => policy.decide_facts(&input, facts_of(policy, source, &test.given)),
     };
-    differences(policy, &test.expect, &decision)
+    Ok(look(&input, &decision))
 }
 
 /// The facts of a test in the abstract.

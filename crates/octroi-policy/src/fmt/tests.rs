@@ -11,7 +11,10 @@ fn formatted(text: &str) -> String {
 
 fn comments(text: &str) -> Vec<String> {
     let all = tokens(text);
-    all.iter().filter(|token| token.kind == Kind::Comment).map(|token| token.text.trim_end().to_owned()).collect()
+    all.iter()
+        .filter(|token| token.kind == Kind::Comment)
+        .map(|token| token.text.trim_end().to_owned())
+        .collect()
 }
 
 #[test]
