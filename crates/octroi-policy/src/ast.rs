@@ -80,6 +80,32 @@ pub struct Document {
     pub unread: Vec<Unread>,
 }
 
+impl Document {
+    /// The same without where anything stands: equal for two texts that mean the same.
+    #[must_use]
+    pub fn placeless(&self) -> Self {
+        let mut document = self.clone();
+        document.each_place(|at, keys| {
+            *at = Location::default();
+            keys.clear();
+        });
+        document
+    }
+
+    /// Every block's place, and those of its keys.
+    pub(crate) fn each_place(&mut self, change: fn(&mut Location, &mut BTreeMap<String, Location>)) {
+        macro_rules! each {
+            ($($kind:ident)*) => {
+                $(self.$kind.iter_mut().for_each(|block| change(&mut block.at, &mut block.keys));)*
+            };
+        }
+        change(&mut self.policy.at, &mut self.policy.keys);
+        change(&mut self.defaults.at, &mut self.defaults.keys);
+        each!(acknowledge producer perimeter domain target space source processing classify);
+        each!(requirement transform copy derogation invariant test);
+    }
+}
+
 /// A block that could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unread {

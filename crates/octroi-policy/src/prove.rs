@@ -40,12 +40,12 @@ pub struct Proof {
 
 /// How a label comes about.
 #[derive(Clone, Debug)]
-struct Reach {
+pub(crate) struct Reach {
     source: SourceIx,
     domain: DomainIx,
     rules: Vec<u16>,
     /// Only with the sender's own word.
-    by_word: bool,
+    pub(crate) by_word: bool,
 }
 
 /// Proves the policy, which was compiled from that document. Acknowledgements
@@ -107,7 +107,7 @@ struct Arrival<'p> {
     name: &'p str,
 }
 
-type Reached = BTreeMap<(SourceIx, DomainIx), BTreeMap<LabelKey, Reach>>;
+pub(crate) type Reached = BTreeMap<(SourceIx, DomainIx), BTreeMap<LabelKey, Reach>>;
 
 /// The invariants, and which are known to be broken.
 struct Watch<'p> {
@@ -154,7 +154,7 @@ impl Watch<'_> {
 
 /// Every label a source and domain can get from rules and floors: the joins of
 /// sets of rules that can match one message together.
-fn reached(policy: &Policy, document: &Document) -> Reached {
+pub(crate) fn reached(policy: &Policy, document: &Document) -> Reached {
     let mut all = BTreeMap::new();
     for (source, gate) in (0_u16..).map(SourceIx).zip(&policy.gates) {
         for (_, domain) in &gate.domains {
@@ -191,13 +191,13 @@ fn reached(policy: &Policy, document: &Document) -> Reached {
     all
 }
 
-type LabelKey = (Level, u32);
+pub(crate) type LabelKey = (Level, u32);
 
-const fn key_of(label: Label) -> LabelKey {
+pub(crate) const fn key_of(label: Label) -> LabelKey {
     (label.level, label.markings.bits())
 }
 
-const fn label_of((level, bits): LabelKey) -> Label {
+pub(crate) const fn label_of((level, bits): LabelKey) -> Label {
     Label { level, markings: Markings::from_bits(bits) }
 }
 
@@ -229,7 +229,13 @@ fn extend(
 }
 
 /// Whether a rule can match any message of that source and domain.
-fn can_match(policy: &Policy, document: &Document, rule: u16, source: SourceIx, domain: DomainIx) -> bool {
+pub(crate) fn can_match(
+    policy: &Policy,
+    document: &Document,
+    rule: u16,
+    source: SourceIx,
+    domain: DomainIx,
+) -> bool {
     let (Some(compiled), Some(written)) =
         (policy.rules.get(usize::from(rule)), document.classify.get(usize::from(rule)))
     else {
@@ -294,7 +300,11 @@ fn unplaceable(policy: &Policy, reached: &Reached, today: Date, proof: &mut Proo
 }
 
 /// The communes a source can be in, by the spaces that cover them, each with one of them.
-fn classes(policy: &Policy, source: SourceIx, domain: DomainIx) -> BTreeMap<Vec<SpaceIx>, CommuneIx> {
+pub(crate) fn classes(
+    policy: &Policy,
+    source: SourceIx,
+    domain: DomainIx,
+) -> BTreeMap<Vec<SpaceIx>, CommuneIx> {
     let mut classes = BTreeMap::new();
     let Some(gate) = policy.gates.get(source.index()) else { return classes };
     let fixed = gate.commune.into_iter();
@@ -382,7 +392,7 @@ fn in_words(policy: &Policy, reach: &Reach) -> Text {
 
 /// Every label to prove: all levels × markings in use, as high as each marking
 /// demands (C14), and whatever else rules can reach. Commands are refused.
-fn possible(policy: &Policy, document: &Document, reached: &Reached) -> Vec<Label> {
+pub(crate) fn possible(policy: &Policy, document: &Document, reached: &Reached) -> Vec<Label> {
     let mut used: Vec<Marking> =
         document.classify.iter().flat_map(|rule| rule.markings.iter().copied()).collect();
     used.extend(document.requirement.iter().filter_map(|requirement| requirement.when.marking));

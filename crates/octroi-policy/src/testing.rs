@@ -44,27 +44,44 @@ pub fn run_tests(policy: &Policy, document: &Document) -> Vec<TestResult> {
 }
 
 fn run_test(policy: &Policy, document: &Document, test: &Test) -> Vec<Text> {
+    let played = play(policy, document, test, |_, decision| differences(policy, &test.expect, decision));
+    played.unwrap_or_else(|| {
+        let source = &test.given.source;
+        vec![text!("there is no source `{source}`", "il n'y a pas de source `{source}`")]
+    })
+}
+
+/// Decides a test's message, and shows it with its decision; `None`: the policy does not know its source.
+pub(crate) fn play<R>(
+    policy: &Policy,
+    document: &Document,
+    test: &Test,
+    look: impl FnOnce(&Input<'_>, &Decision<'_>) -> R,
+) -> Option<R> {
     let received = test.at.map_or(document.policy.valid_from, |date| date.start());
-    match policy.decide_given(&test.given, received) {
-        Some(decision) => differences(policy, &test.expect, &decision),
-        None => {
-            let source = &test.given.source;
-            vec![text!("there is no source `{source}`", "il n'y a pas de source `{source}`")]
-        }
-    }
+    policy.with_given(&test.given, received, |input, decision| look(input, &decision))
 }
 
 impl Policy {
     /// Decides the message of a test or a witness; `None`: it names a source that the policy does not know.
     #[must_use]
     pub fn decide_given(&self, given: &Given, received: Timestamp) -> Option<Decision<'static>> {
+        self.with_given(given, received, |_, decision| decision.into_owned())
+    }
+
+    fn with_given<R>(
+        &self,
+        given: &Given,
+        received: Timestamp,
+        look: impl FnOnce(&Input<'_>, Decision<'_>) -> R,
+    ) -> Option<R> {
         let properties = given.properties();
         let input = self.input_of(given, &properties, received)?;
         let decision = match given.payload {
             Some(_) => self.decide(&input),
             None => self.decide_facts(&input, facts_of(self, input.source, given)),
         };
-        Some(decision.into_owned())
+        Some(look(&input, decision))
     }
 
     /// [`Self::decide_given`], with its reasons.

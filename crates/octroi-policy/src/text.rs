@@ -1,5 +1,7 @@
 //! The two languages, and a sentence in both.
 
+use serde::Serialize;
+
 /// A language that operators read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lang {
@@ -53,7 +55,7 @@ impl Lang {
 }
 
 /// One sentence in each language that operators read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Text {
     /// English.
     pub en: String,

@@ -153,6 +153,24 @@ pub enum PolicyCommand {
         /// A file, or a directory of them.
         path: PathBuf,
     },
+    /// Take each protection away in turn, and tell what no test, invariant or check would notice.
+    Mutants {
+        /// A file, or a directory of them.
+        path: PathBuf,
+    },
+    /// What of a policy its own tests reach, and what they never reach.
+    Coverage {
+        /// A file, or a directory of them.
+        path: PathBuf,
+    },
+    /// Write a policy's files in the one form; blocks, comments and meaning stay.
+    Fmt {
+        /// A file, or a directory of them.
+        path: PathBuf,
+        /// Write nothing: list the files that would change, and fail if there are any.
+        #[arg(long)]
+        check: bool,
+    },
     /// The JSON Schema of policy files, for editors.
     Schema,
     /// Put a policy in force on a running hub: check, tests, invariants, then an atomic swap.

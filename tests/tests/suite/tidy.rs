@@ -21,6 +21,7 @@ const CORES: [(&str, &[&str]); 3] = [
             "sha2",
             "thiserror",
             "toml",
+            "toml_parser",
             "unicode-normalization",
             "unicode-security",
         ],

@@ -1,4 +1,8 @@
-//! `octroi policy check|test|schema|activate|list|rollback`
+//! `octroi policy check|test|mutants|coverage|fmt|schema|activate|list|rollback`
+
+mod coverage;
+mod fmt;
+mod mutants;
 
 use std::path::Path;
 
@@ -16,6 +20,9 @@ pub(super) fn run(command: PolicyCommand, context: &Context) -> Result<Exit, Fai
     match command {
         PolicyCommand::Check { path } => check(&path, context),
         PolicyCommand::Test { path } => test(&path, context),
+        PolicyCommand::Mutants { path } => mutants::run(&path, context),
+        PolicyCommand::Coverage { path } => coverage::run(&path, context),
+        PolicyCommand::Fmt { path, check } => fmt::run(&path, check, context),
         PolicyCommand::Schema => print_json(&octroi_policy::json_schema()).map(|()| Exit::Ok),
         PolicyCommand::Activate { path, hub, dry_run } => activate(path.as_deref(), &hub, dry_run, context),
         PolicyCommand::List(hub) => list(&hub, context),

@@ -127,7 +127,11 @@ impl Reading {
     }
 }
 
-fn toml_files(path: &Path) -> Result<Vec<PathBuf>, ReadPolicyError> {
+/// The files of a policy's own: the file, or every `*.toml` of the directory, in order.
+///
+/// # Errors
+/// See [`ReadPolicyError`].
+pub fn toml_files(path: &Path) -> Result<Vec<PathBuf>, ReadPolicyError> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }
