@@ -47,6 +47,7 @@ pub use format::{ReadError, read, read_with};
 pub use label::{Label, Level, Marking, Markings};
 pub use names::{fold, fold_into, same_name};
 pub use parse::{Parsed, SCHEMA, SourceFile, hash, includes, parse};
+pub use prove::never::{Answer, Counterexample, Flow, Sender, Statement, StatementError, prove_never};
 pub use prove::{Proof, prove, prove_at};
 pub use render::{render, render_all};
 pub use schema::json_schema;

@@ -24,7 +24,7 @@ use crate::{Code, Finding, Location, json_schema};
 pub(crate) use rules::keyed;
 use shape::{Checker, Shape, code_as_number, error, join};
 use text::Text;
-pub(crate) use text::suggestion;
+pub(crate) use text::{nearest, suggestion};
 
 /// A file of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
