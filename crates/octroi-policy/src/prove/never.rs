@@ -8,8 +8,6 @@
 //! INVARIANT: a counterexample's message, where there is one, was decided and
 //! did go that way; without one the flow is still a cell that the policy allows.
 
-use std::fmt;
-
 use serde::Serialize;
 
 use super::message::{Wanted, decide, write};
@@ -17,9 +15,9 @@ use super::{
     Arrival, Reach, Reached, breaks, classes, flows, is_about, key_of, possible, reached, serves, table,
 };
 use crate::ast::{Given, Nature, Never, OneOrMany, TargetKind, Via};
-use crate::parse::nearest;
+use crate::question::{QuestionError, known};
 use crate::text::text;
-use crate::{Date, Decision, Label, Level, Marking, Markings, Outcome, Policy, Text};
+use crate::{Date, Decision, Label, Level, Marking, Markings, Outcome, Policy};
 
 const KINDS: [(&str, TargetKind); 5] = [
     ("local_room", TargetKind::LocalRoom),
@@ -38,18 +36,6 @@ pub struct Statement {
     /// Way and place; nothing of the label.
     way: Never,
 }
-
-/// What is wrong with a question, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatementError(pub Text);
-
-impl fmt::Display for StatementError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.en)
-    }
-}
-
-impl std::error::Error for StatementError {}
 
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -125,7 +111,7 @@ impl Statement {
         via: Via,
         transformed: Option<bool>,
         policy: &Policy,
-    ) -> Result<Self, StatementError> {
+    ) -> Result<Self, QuestionError> {
         let mut statement = Self {
             least: Level::Open,
             most: Level::Restricted,
@@ -137,7 +123,7 @@ impl Statement {
             statement.clause(clause)?;
         }
         if statement.least > statement.most {
-            return Err(StatementError(text!(
+            return Err(QuestionError(text!(
                 "no level is so: `{label}`",
                 "aucun niveau n'est ainsi : `{label}`"
             )));
@@ -146,7 +132,7 @@ impl Statement {
         Ok(statement)
     }
 
-    fn clause(&mut self, clause: &[&str]) -> Result<(), StatementError> {
+    fn clause(&mut self, clause: &[&str]) -> Result<(), QuestionError> {
         match *clause {
             ["level", sign @ (">=" | ">" | "="), word] => {
                 let level = known(word, Level::ALL.map(|level| (level.name(), level)))?;
@@ -168,7 +154,7 @@ impl Statement {
             }
             _ => {
                 let clause = clause.join(" ");
-                Err(StatementError(text!(
+                Err(QuestionError(text!(
                     "`{clause}` is not understood: write `level >= personal`, `level = open`, `level > internal` \
                      or `marking health`, joined by `and`",
                     "`{clause}` n'est pas compris : écrivez `level >= personal`, `level = open`, \
@@ -178,7 +164,7 @@ impl Statement {
         }
     }
 
-    fn place(&mut self, to: &str, policy: &Policy) -> Result<(), StatementError> {
+    fn place(&mut self, to: &str, policy: &Policy) -> Result<(), QuestionError> {
         let list = |text: &str| text.split(',').map(|part| part.trim().to_owned()).collect::<Vec<String>>();
         match to.split_once(':') {
             Some(("kind", kinds)) => {
@@ -193,7 +179,7 @@ impl Statement {
                 self.way.country_not_in = Some(OneOrMany::Many(list(countries)));
             }
             Some(_) => {
-                return Err(StatementError(text!(
+                return Err(QuestionError(text!(
                     "`{to}` is no place: write a target's id, `kind:trusted_cloud`, `operator:private` or \
                      `country-not-in:EEA`",
                     "`{to}` n'est pas un lieu : écrivez l'identifiant d'un hébergement, `kind:trusted_cloud`, \
@@ -229,30 +215,13 @@ fn words(text: &str) -> Vec<&str> {
     runs.filter(|run| !run.is_empty()).collect()
 }
 
-fn known<'n, T>(
-    word: &str,
-    all: impl IntoIterator<Item = (&'n str, T), IntoIter: Clone>,
-) -> Result<T, StatementError> {
-    let all = all.into_iter();
-    let names: Vec<&str> = all.clone().map(|(name, _)| name).collect();
-    let found = all.into_iter().find(|(name, _)| *name == word);
-    found.map(|(_, value)| value).ok_or_else(|| {
-        let near = nearest(word, names.iter().copied()).map(str::to_owned);
-        let names = near.unwrap_or_else(|| names.join("`, `"));
-        StatementError(text!(
-            "`{word}` is not known: write `{names}`",
-            "`{word}` n'est pas connu : écrivez `{names}`"
-        ))
-    })
-}
-
-fn nothing_above(level: &str) -> StatementError {
-    StatementError(text!("no level is above `{level}`", "aucun niveau n'est au-dessus de `{level}`"))
+fn nothing_above(level: &str) -> QuestionError {
+    QuestionError(text!("no level is above `{level}`", "aucun niveau n'est au-dessus de `{level}`"))
 }
 
 /// Answers for every label there can be, dates left aside.
 #[must_use]
-pub fn prove_never(policy: &Policy, statement: &Statement) -> Answer {
+pub fn prove(policy: &Policy, statement: &Statement) -> Answer {
     let document = policy.document();
     let reached = reached(policy, document);
     let labels = possible(policy, document, &reached, statement.markings);

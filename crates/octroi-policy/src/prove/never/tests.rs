@@ -12,13 +12,13 @@ fn policy(text: &str) -> Policy {
     Policy::compile(&parsed.document, hash(&files)).unwrap()
 }
 
-fn statement(policy: &Policy, label: &str, to: &str) -> Result<Statement, StatementError> {
+fn statement(policy: &Policy, label: &str, to: &str) -> Result<Statement, QuestionError> {
     let to: Vec<String> = to.split_whitespace().map(str::to_owned).collect();
     Statement::parse(label, &to, Via::Any, None, policy)
 }
 
 fn ask(policy: &Policy, label: &str, to: &str) -> Answer {
-    prove_never(policy, &statement(policy, label, to).unwrap())
+    prove(policy, &statement(policy, label, to).unwrap())
 }
 
 /// The message of a counterexample, decided, takes the flow that it is said to take.
@@ -82,7 +82,7 @@ fn way_and_transform_narrow_the_question() {
     let ask = |via, transformed| {
         let statement =
             Statement::parse("level >= open", &["cloud-confiance".into()], via, transformed, &policy);
-        prove_never(&policy, &statement.unwrap())
+        prove(&policy, &statement.unwrap())
     };
     let primary = ask(Via::Primary, None);
     assert!(primary.proved, "no space of the example is in the cloud");
