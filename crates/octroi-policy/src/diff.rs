@@ -12,6 +12,7 @@
 //! (another condition of a copy, other steps of a transform) counts as lowering.
 
 mod blocks;
+mod doubt;
 mod messages;
 mod moves;
 
@@ -179,7 +180,7 @@ impl Diff {
             || self.doubts().next().is_some()
     }
 
-    /// Copies and transforms whose effect is not on labels alone: what they let through may be more.
+    /// Blocks that work otherwise in a way that labels do not show: they may protect less.
     pub fn doubts(&self) -> impl Iterator<Item = &BlockChange> {
         self.blocks.iter().filter(|change| change.may_lower)
     }

@@ -53,7 +53,7 @@ pub use parse::{Parsed, SCHEMA, SourceFile, hash, includes, parse};
 pub use prove::never;
 pub use prove::{Proof, prove, prove_at};
 pub use question::QuestionError;
-pub use render::{render, render_all};
+pub use render::{render, render_all, shown};
 pub use schema::json_schema;
 pub use testing::{TestResult, run_tests};
 pub use text::{Lang, Text};

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::ast;
-use crate::ast::Document;
+use crate::ast::{self, Document};
 
 /// A block that is not the same in both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,23 +73,10 @@ pub(super) fn changes(old: &Document, new: &Document) -> Vec<BlockChange> {
     changes.of("invariant", &old.invariant, &new.invariant, |block| block.id.clone());
     changes.of("test", &old.test, &new.test, |block| block.name.clone());
     let mut changes = changes.0;
-    for change in changes.iter_mut().filter(|change| change.change == Block::Changed) {
-        change.may_lower = match change.kind {
-            "copy" => condition(old, &change.id) != condition(new, &change.id),
-            "transform" => steps(old, &change.id) != steps(new, &change.id),
-            _ => false,
-        };
+    for change in &mut changes {
+        change.may_lower = super::doubt::may_lower(change, old, new);
     }
     changes
-}
-
-fn condition<'d>(document: &'d Document, id: &str) -> Option<(&'d Option<ast::When>, &'d Option<String>)> {
-    let copy = document.copy.iter().find(|copy| copy.id == id)?;
-    Some((&copy.when, &copy.transform))
-}
-
-fn steps<'d>(document: &'d Document, id: &str) -> Option<&'d [ast::Step]> {
-    document.transform.iter().find(|transform| transform.id == id).map(|found| found.steps.as_slice())
 }
 
 struct Changes(Vec<BlockChange>);

@@ -5,8 +5,8 @@
 //! match it too. Bytes are not written, only facts.
 //!
 //! INVARIANT: nothing is claimed of a message that was not seen to come out of
-//! [`decide`]; a condition that cannot be met so (size, user properties) gives
-//! no message.
+//! [`decide`]; a condition that facts without values cannot meet (a size, user
+//! properties, a copy's comparison) gives no message.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -224,9 +224,11 @@ mod tests {
         filled(&pattern, &fixed.iter().copied().collect())
     }
 
+    type Case<'c> = (&'c [&'c str], &'c [(usize, &'c str)], Option<&'c str>);
+
     #[test]
     fn a_topic_matches_every_filter_it_was_made_from() {
-        let cases: [(&[&str], &[(usize, &str)], Option<&str>); 8] = [
+        let cases: [Case<'_>; 8] = [
             (&["ville/mobilite/#", "ville/mobilite/+/count"], &[], Some("ville/mobilite/a/count")),
             (&["a/#", "a"], &[], Some("a")),
             (&["#", "+/b"], &[(0, "35238")], Some("35238/b")),
