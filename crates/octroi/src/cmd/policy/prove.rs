@@ -61,7 +61,7 @@ pub(super) fn words(answer: &Answer, args: &ProveArgs, lang: Lang) -> String {
         lines.push(say!(lang, "arrives there lowered:", "y arrive abaissé :"));
         lines.extend(answer.lowered.iter().map(|way| format!("  {}", flow(way))));
     }
-    if let [] = answer.targets.as_slice() {
+    if answer.targets.is_empty() {
         lines.push(say!(
             lang,
             "the policy has no such target",

@@ -228,9 +228,14 @@ fn a_policy_and_itself_mean_the_same() {
     );
 }
 
-#[test]
-fn what_is_lowered_comes_first_and_rates_come_with_it() {
-    let new = EXAMPLE
+const RECORDED: &str = r#"{"source":"lns-rennes","domain":"energy","level":"internal","markings":[],"per_hour":1200}
+{"source":"lns-rennes","level":"internal","per_hour":30}
+{"source":"nobody","level":"open","per_hour":1}
+"#;
+
+/// The example with a fault of each kind.
+fn loosened() -> String {
+    EXAMPLE
         .replace("2026.11.2", "2026.12.1")
         .replace(
             "level = \"sensitive\"\nmarkings = [\"personal\", \"secret_privacy\"]",
@@ -242,14 +247,14 @@ fn what_is_lowered_comes_first_and_rates_come_with_it() {
             "domains = [\"energy\"]\ntarget = \"dc-bretagne\"",
         )
         .replace("fields = [\"count\", \"speed_avg\"", "fields = [\"count\", \"device\", \"speed_avg\"")
-        .replace("[[invariant]]\nid = \"G4\"", "[[invariant]]\nid = \"G5\"");
-    let recorded = r#"{"source":"lns-rennes","domain":"energy","level":"internal","markings":[],"per_hour":1200}
-{"source":"lns-rennes","level":"internal","per_hour":30}
-{"source":"nobody","level":"open","per_hour":1}
-"#;
+        .replace("[[invariant]]\nid = \"G4\"", "[[invariant]]\nid = \"G5\"")
+}
+
+#[test]
+fn what_is_lowered_comes_first_and_rates_come_with_it() {
     compared(
-        &new,
-        recorded,
+        &loosened(),
+        RECORDED,
         &expect![[r#"
             bretagne-exemple 2026.11.2 → bretagne-exemple 2026.12.1
             LOWERED
