@@ -103,7 +103,8 @@ fn possible(policy: &Policy, document: &Document) -> (BTreeSet<String>, BTreeSet
     let today = document.policy.valid_from.date();
     let (mut cells, mut flows) = (BTreeSet::new(), BTreeSet::new());
     for ((source, domain), labels) in reached(policy, document) {
-        let communes: Vec<CommuneIx> = classes(policy, source, domain).into_values().collect();
+        let communes: Vec<CommuneIx> =
+            classes(policy, source, domain).into_values().filter_map(|set| set.first()).collect();
         for label in labels.iter().filter(|(_, reach)| !reach.by_word).map(|(key, _)| label_of(*key)) {
             if label.markings.contains(Marking::Command) {
                 continue;

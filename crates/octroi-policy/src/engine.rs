@@ -509,7 +509,7 @@ impl Policy {
         Label { level: gate.floor, markings: self.essential.get(domain.index()).copied().unwrap_or_default() }
     }
 
-    /// Step 5: the first scale whose one space may be the place.
+    /// Step 5: the place, and what a date puts in the way.
     pub(crate) fn place(
         &self,
         source: SourceIx,
@@ -518,12 +518,25 @@ impl Policy {
         label: Label,
         today: Date,
     ) -> Option<Placed> {
+        let (space, target) = self.may_place(Some(source), domain, commune, label)?;
+        let way = Way { source: Some(source), space: Some(space), transformed: false };
+        let today = self.duties.get(target.index())?.obstacle(label, way, Some(today), &self.lifted);
+        Some(Placed { space, target, today })
+    }
+
+    /// The first scale whose one space may be the place, dates left aside; `source` as in [`Way`].
+    pub(crate) fn may_place(
+        &self,
+        source: Option<SourceIx>,
+        domain: DomainIx,
+        commune: CommuneIx,
+        label: Label,
+    ) -> Option<(SpaceIx, TargetIx)> {
         self.places.get(domain.index())?.iter().find_map(|scale| {
             let (space, target) = self.at_scale(scale, commune)?;
-            let duties = self.duties.get(target.index())?;
-            let way = Way { source: Some(source), space: Some(space), transformed: false };
-            let obstacle = |on| duties.obstacle(label, way, on, &self.lifted);
-            obstacle(None).is_none().then(|| Placed { space, target, today: obstacle(Some(today)) })
+            let way = Way { source, space: Some(space), transformed: false };
+            let obstacle = self.duties.get(target.index())?.obstacle(label, way, None, &self.lifted);
+            obstacle.is_none().then_some((space, target))
         })
     }
 

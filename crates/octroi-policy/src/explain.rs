@@ -385,7 +385,7 @@ impl Policy {
         }
     }
 
-    fn refusal(&self, refusal: Refusal) -> String {
+    pub(crate) fn refusal(&self, refusal: Refusal) -> String {
         match refusal {
             Refusal::Inapplicable => "applies_to".to_owned(),
             Refusal::Expired(_) => "declassification".to_owned(),

@@ -26,7 +26,7 @@ use crate::{Code, Finding, Location, Text, json_schema};
 pub(crate) use rules::keyed;
 use shape::{Checker, Shape, code_as_number, error, join, why_key};
 use text::Lines;
-pub(crate) use text::suggestion;
+pub(crate) use text::{nearest, suggestion};
 
 /// A file of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,11 +11,13 @@
 //! over those that today's rules reach. C09 looks at reachable labels, each
 //! with the fewest rules found to give it: what it misses is held, not leaked.
 
+pub(crate) mod message;
 mod messages;
+pub mod never;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ast::{Block, Document, Invariant, Via};
+use crate::ast::{Block, Document, Invariant, Never, Target, Via};
 use crate::check::on_record;
 use crate::engine::Gives;
 use crate::engine::condition::Op;
@@ -23,8 +25,8 @@ use crate::place::{Way, country_in};
 use crate::testing::run_tests;
 use crate::text::text;
 use crate::{
-    Code, CommuneIx, CopyIx, Date, Decision, DomainIx, Finding, Label, Level, Marking, Markings, Outcome,
-    Policy, Severity, SourceIx, SpaceIx, TargetIx, Text, Witness, acknowledged, topic,
+    Code, CommuneIx, CommuneSet, CopyIx, Date, Decision, DomainIx, Finding, Label, Level, Marking, Markings,
+    Outcome, Policy, Severity, SourceIx, SpaceIx, TargetIx, Text, Witness, acknowledged, topic,
 };
 
 /// What the enumeration found.
@@ -41,9 +43,9 @@ pub struct Proof {
 /// How a label comes about.
 #[derive(Clone, Debug)]
 pub(crate) struct Reach {
-    source: SourceIx,
-    domain: DomainIx,
-    rules: Vec<u16>,
+    pub(crate) source: SourceIx,
+    pub(crate) domain: DomainIx,
+    pub(crate) rules: Vec<u16>,
     /// Only with the sender's own word.
     pub(crate) by_word: bool,
 }
@@ -60,12 +62,13 @@ pub fn prove(policy: &Policy, document: &Document) -> Proof {
 pub fn prove_at(policy: &Policy, document: &Document, today: Date) -> Proof {
     let mut proof = Proof::default();
     let reached = reached(policy, document);
-    let labels = possible(policy, document, &reached);
+    let labels = possible(policy, document, &reached, Markings::EMPTY);
     unplaceable(policy, &reached, today, &mut proof);
     let mut watch =
         Watch { policy, document, reached: &reached, broken: vec![None; document.invariant.len()] };
-    table(&mut watch, &labels, &mut proof);
-    flows(&mut watch, &labels, &mut proof);
+    let findings = &mut proof.findings;
+    proof.table_cells = table(policy, &labels, &mut |way| watch.arrival(&way, findings));
+    proof.flows = flows(policy, &labels, &mut |way| watch.arrival(&way, findings));
     quarantine(policy, document, &mut proof);
     failing(policy, document, &mut proof);
     proof
@@ -130,21 +133,21 @@ enum Shown {
 }
 
 impl Watch<'_> {
-    fn arrival(&mut self, way: Arrival<'_>, proof: &mut Proof) {
+    fn arrival(&mut self, way: &Arrival<'_>, findings: &mut Vec<Finding>) {
         for (invariant, broken) in self.document.invariant.iter().zip(&mut self.broken) {
             let worse = broken.is_none_or(|(_, shown)| shown < Shown::Message);
-            if !worse || !breaks(self.policy, self.document, invariant, &way) {
+            if !worse || !breaks(self.document, &invariant.never, way) {
                 continue;
             }
-            let (finding, shown) = counterexample(self.policy, invariant, &way, self.reached);
+            let (finding, shown) = counterexample(self.policy, invariant, way, self.reached);
             match *broken {
                 None => {
-                    *broken = Some((proof.findings.len(), shown));
-                    proof.findings.push(finding);
+                    *broken = Some((findings.len(), shown));
+                    findings.push(finding);
                 }
                 Some((at, before)) if shown > before => {
                     *broken = Some((at, shown));
-                    proof.findings.get_mut(at).into_iter().for_each(|known| *known = finding.clone());
+                    findings.get_mut(at).into_iter().for_each(|known| *known = finding.clone());
                 }
                 Some(_) => {}
             }
@@ -289,23 +292,24 @@ fn unplaceable(policy: &Policy, reached: &Reached, today: Date, proof: &mut Proo
             let homeless = classes.iter().find(|(spaces, _)| {
                 !spaces.is_empty() && !spaces.iter().any(|space| may_be(policy, label, *source, *space))
             });
-            let Some((spaces, commune)) = homeless else { continue };
+            let Some((spaces, communes)) = homeless else { continue };
+            let Some(commune) = communes.first() else { continue };
             if reach.by_word && !warned.insert(reach.rules.last()) {
                 continue;
             }
             failed |= !reach.by_word;
-            proof.findings.extend(no_place(policy, label, reach, (spaces, *commune), today));
+            proof.findings.extend(no_place(policy, label, reach, (spaces, commune), today));
         }
     }
 }
 
-/// The communes a source can be in, by the spaces that cover them, each with one of them.
+/// The communes a source can be in, by the spaces that cover them, in the order of the domain's scales.
 pub(crate) fn classes(
     policy: &Policy,
     source: SourceIx,
     domain: DomainIx,
-) -> BTreeMap<Vec<SpaceIx>, CommuneIx> {
-    let mut classes = BTreeMap::new();
+) -> BTreeMap<Vec<SpaceIx>, CommuneSet> {
+    let mut classes: BTreeMap<_, CommuneSet> = BTreeMap::new();
     let Some(gate) = policy.gates.get(source.index()) else { return classes };
     let fixed = gate.commune.into_iter();
     let communes: Vec<CommuneIx> = match gate.commune {
@@ -316,7 +320,7 @@ pub(crate) fn classes(
     for commune in communes {
         let spaces =
             scales.iter().filter_map(|scale| policy.at_scale(scale, commune)).map(|(space, _)| space);
-        classes.entry(spaces.collect()).or_insert(commune);
+        classes.entry(spaces.collect()).or_default().insert(commune);
     }
     classes
 }
@@ -392,9 +396,15 @@ fn in_words(policy: &Policy, reach: &Reach) -> Text {
 
 /// Every label to prove: all levels × markings in use, as high as each marking
 /// demands (C14), and whatever else rules can reach. Commands are refused.
-pub(crate) fn possible(policy: &Policy, document: &Document, reached: &Reached) -> Vec<Label> {
-    let mut used: Vec<Marking> =
-        document.classify.iter().flat_map(|rule| rule.markings.iter().copied()).collect();
+/// `more`: markings that count as in use.
+pub(crate) fn possible(
+    policy: &Policy,
+    document: &Document,
+    reached: &Reached,
+    more: Markings,
+) -> Vec<Label> {
+    let mut used: Vec<Marking> = more.iter().collect();
+    used.extend(document.classify.iter().flat_map(|rule| rule.markings.iter().copied()));
     used.extend(document.requirement.iter().filter_map(|requirement| requirement.when.marking));
     used.extend(document.invariant.iter().filter_map(|invariant| invariant.never.marking));
     used.extend(policy.essential.iter().flat_map(|markings| markings.iter()));
@@ -429,9 +439,9 @@ pub(crate) fn possible(policy: &Policy, document: &Document, reached: &Reached) 
 
 /// Every label that a space's target may get. Spaces of one target are alike
 /// unless a derogation tells them apart.
-fn table(watch: &mut Watch<'_>, labels: &[Label], proof: &mut Proof) {
-    let policy = watch.policy;
+fn table<'p>(policy: &'p Policy, labels: &[Label], arrival: &mut dyn FnMut(Arrival<'p>)) -> u64 {
     let mut proved = BTreeSet::new();
+    let mut cells = 0;
     for (n, space) in (0_u16..).map(SpaceIx).zip(policy.spaces()) {
         let special = policy.lifted.iter().any(|lifted| lifted.space == Some(n));
         if !special && !proved.insert(space.target) {
@@ -440,45 +450,49 @@ fn table(watch: &mut Watch<'_>, labels: &[Label], proof: &mut Proof) {
         let Some(duties) = policy.duties.get(space.target.index()) else { continue };
         let way = Way { source: None, space: Some(n), transformed: false };
         for label in labels {
-            proof.table_cells += 1;
+            cells += 1;
             if duties.obstacle(*label, way, None, &policy.lifted).is_none() {
                 let (label, arrives, target, name) = (*label, *label, space.target, space.id.as_str());
-                let arrival = Arrival { label, arrives, target, via: Via::Primary, transformed: false, name };
-                watch.arrival(arrival, proof);
+                arrival(Arrival { label, arrives, target, via: Via::Primary, transformed: false, name });
             }
         }
     }
+    cells
 }
 
 /// Every label that a copy's target may get, as the transform leaves it.
-fn flows(watch: &mut Watch<'_>, labels: &[Label], proof: &mut Proof) {
-    let policy = watch.policy;
+fn flows<'p>(policy: &'p Policy, labels: &[Label], arrival: &mut dyn FnMut(Arrival<'p>)) -> u64 {
+    let mut flows = 0;
     for ((rule, _), copy) in policy.copy_rules.iter().zip(policy.copies()) {
         let Some(duties) = policy.duties.get(copy.to.index()) else { continue };
         for label in labels {
-            proof.flows += 1;
+            flows += 1;
             if let Ok(arrives) = rule.admit(*label, duties, None, None, &policy.lifted) {
                 let (label, target, name) = (*label, copy.to, copy.id.as_str());
                 let transformed = rule.effect.is_some();
-                watch.arrival(Arrival { label, arrives, target, via: Via::Copy, transformed, name }, proof);
+                arrival(Arrival { label, arrives, target, via: Via::Copy, transformed, name });
             }
         }
     }
+    flows
 }
 
-/// Whether an arrival is what an invariant says must never be.
-fn breaks(policy: &Policy, document: &Document, invariant: &Invariant, way: &Arrival<'_>) -> bool {
-    let never = &invariant.never;
-    let Some(target) = policy.targets().get(way.target.index()) else { return true };
-    let Some(written) = document.target.get(way.target.index()) else { return true };
+/// Whether an arrival is what must never be.
+fn breaks(document: &Document, never: &Never, way: &Arrival<'_>) -> bool {
+    let Some(target) = document.target.get(way.target.index()) else { return true };
     never.min_level.is_none_or(|level| way.arrives.level >= level)
         && never.marking.is_none_or(|marking| way.arrives.markings.contains(marking))
-        && never.target.as_ref().is_none_or(|ids| ids.as_slice().contains(&target.id))
-        && never.target_kind.as_ref().is_none_or(|kinds| kinds.contains(&target.kind))
-        && never.operator.is_none_or(|nature| written.operator.nature == nature)
-        && never.country_not_in.as_ref().is_none_or(|list| !country_in(&target.country, list))
+        && is_about(never, target)
         && never.transformed.is_none_or(|transformed| transformed == way.transformed)
         && (never.via == Via::Any || never.via == way.via)
+}
+
+/// Whether a target is one that a `never` speaks of.
+fn is_about(never: &Never, target: &Target) -> bool {
+    never.target.as_ref().is_none_or(|ids| ids.as_slice().contains(&target.id))
+        && never.target_kind.as_ref().is_none_or(|kinds| kinds.contains(&target.kind))
+        && never.operator.is_none_or(|nature| target.operator.nature == nature)
+        && never.country_not_in.as_ref().is_none_or(|list| !country_in(&target.country, list))
 }
 
 fn counterexample(

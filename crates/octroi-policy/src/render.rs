@@ -131,7 +131,8 @@ fn width(text: &[char]) -> usize {
 }
 
 /// Text that cannot steer a terminal: controls, and marks of direction, escaped; tabs as a space.
-fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');

@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
+
 use crate::ast::{Block, Document, Expect, Given, GivenFields, OneOrMany, Test, Value};
 use crate::engine::From;
 use crate::engine::condition::UNKNOWN;
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// What became of one test.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TestResult {
     /// As the policy names it.
     pub name: String,

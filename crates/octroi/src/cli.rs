@@ -171,6 +171,12 @@ pub enum PolicyCommand {
         #[arg(long)]
         check: bool,
     },
+    /// Whether something can ever happen: a proof over every label, or the message that does it.
+    Prove(ProveArgs),
+    /// What changes in meaning from one policy to another, what is lowered first.
+    Diff(DiffArgs),
+    /// What happens when a target is down, a record lapses or a day comes.
+    Simulate(SimulateArgs),
     /// The JSON Schema of policy files, for editors.
     Schema,
     /// Put a policy in force on a running hub: check, tests, invariants, then an atomic swap.
@@ -198,6 +204,73 @@ pub enum PolicyCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// `octroi policy prove`
+#[derive(Clone, Debug, Args)]
+pub struct ProveArgs {
+    /// A file, or a directory of them.
+    pub path: PathBuf,
+    /// Which labels, `level >= personal and marking health`.
+    #[arg(long)]
+    pub never: String,
+    /// Where: a target, `kind:trusted_cloud`, `operator:private`, `country-not-in:EEA`; given several times,
+    /// all must hold.
+    #[arg(long, required = true)]
+    pub to: Vec<String>,
+    /// Which way.
+    #[arg(long, value_enum, default_value_t = ViaArg::Any)]
+    pub via: ViaArg,
+    /// Only what goes through a transform, or only what does not.
+    #[arg(long)]
+    pub transformed: Option<bool>,
+}
+
+/// A way to a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ViaArg {
+    /// The primary space.
+    Primary,
+    /// A copy.
+    Copy,
+    /// Either.
+    Any,
+}
+
+/// `octroi policy diff`
+#[derive(Clone, Debug, Args)]
+pub struct DiffArgs {
+    /// The policy before: a file, or a directory of them.
+    pub old: PathBuf,
+    /// The policy after: a file, or a directory of them.
+    pub new: PathBuf,
+    /// Recorded labels, a line of JSON each: `{"source":"s","domain":"d","level":"open","markings":[],"per_hour":60}`;
+    /// without domain or markings, any.
+    #[arg(long)]
+    pub labels: Option<PathBuf>,
+    #[command(flatten)]
+    /// Whose present flows count as recorded labels.
+    pub hub: HubArg,
+}
+
+/// `octroi policy simulate`
+#[derive(Clone, Debug, Args)]
+pub struct SimulateArgs {
+    /// A file, or a directory of them.
+    pub path: PathBuf,
+    /// That target is down; may be given several times.
+    #[arg(long)]
+    pub target_down: Vec<String>,
+    /// That record lapsed the day before, `cloud-confiance:secnumcloud`, `dc-rennes:homologation`,
+    /// `t-eau-agregat:declassification`; may be given several times.
+    #[arg(long)]
+    pub expired: Vec<String>,
+    /// On that day (`2028-01-01`); default: the day that is compared with.
+    #[arg(long)]
+    pub date: Option<String>,
+    /// Compared with that day; default: the policy's `valid_from`.
+    #[arg(long)]
+    pub from: Option<String>,
 }
 
 /// `octroi explain`

@@ -66,6 +66,8 @@ pub const SIDE_LOG_FRACTION: u64 = 8;
 pub const SESSIONS: usize = 100_000;
 /// Size of a policy, all its files.
 pub const POLICY_BYTES: u64 = 16 << 20;
+/// Recorded labels that two policies are compared on.
+pub const RECORDED_LABELS_BYTES: u64 = 16 << 20;
 /// Files of a policy.
 pub const POLICY_FILES: usize = 1_000;
 /// Commands from the admin server that wait for an answer.

@@ -13,7 +13,7 @@ use crate::ast::{Block, Requirement, Source, Step, When};
 use crate::engine::Gives;
 use crate::place::{CopyRule, Duties, Obstacle, Refusal, Way};
 use crate::prove::{LabelKey, can_match, classes, key_of, label_of, possible, reached};
-use crate::{CommuneIx, DomainIx, Label, Level, Marking, Policy, SourceIx, SpaceIx};
+use crate::{CommuneIx, DomainIx, Label, Level, Marking, Markings, Policy, SourceIx, SpaceIx};
 
 /// A policy, with the labels it is compared by.
 pub(super) struct Picture<'p> {
@@ -34,7 +34,7 @@ pub(super) struct Equal {
 impl<'p> Picture<'p> {
     pub(super) fn of(policy: &'p Policy) -> Self {
         let document = policy.document();
-        Self { policy, labels: possible(policy, document, &reached(policy, document)) }
+        Self { policy, labels: possible(policy, document, &reached(policy, document), Markings::EMPTY) }
     }
 
     /// What was compared; `None`: something is decided otherwise.
@@ -171,7 +171,8 @@ fn same_domain(
     equal: &mut Equal,
 ) -> bool {
     let Some(pairs) = pairs(one, other, (source, domain)) else { return false };
-    let communes: Vec<CommuneIx> = classes(one, source, domain).into_values().collect();
+    let communes: Vec<CommuneIx> =
+        classes(one, source, domain).into_values().filter_map(|set| set.first()).collect();
     pairs.into_iter().all(|(was, is)| {
         let (was, is) = (label_of(was), label_of(is));
         communes.iter().all(|commune| {

@@ -72,6 +72,6 @@ fn communes(policy: &Policy, reach: &Reach, gate: &Gate, conditions: &[&When]) -
             found.extend(named.and_then(|named| cog.perimeter(named).intersection(&gate.perimeter).first()));
         }
     }
-    found.extend(classes(policy, reach.source, reach.domain).into_values());
+    found.extend(classes(policy, reach.source, reach.domain).into_values().filter_map(|set| set.first()));
     found
 }

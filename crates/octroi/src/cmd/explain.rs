@@ -9,12 +9,12 @@ use octroi_policy::{Date, Input, Policy, SourceIx, Timestamp};
 use serde_json::Value;
 
 use super::client::Hub;
+use super::policy::compiled;
 use super::{Context, print_json};
 use crate::cli::ExplainArgs;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
-use crate::policies;
 use crate::words::Lang;
 
 pub(super) fn run(args: &ExplainArgs, context: &Context) -> Result<Exit, Failure> {
@@ -60,15 +60,7 @@ fn policy_of(args: &ExplainArgs, context: &Context) -> Result<Policy, Failure> {
         (None, Some(config)) => Config::load(config, &context.environment).or_exit(Exit::Config)?.policy,
         (None, None) => return Err(usage("name the policy with `--policy PATH`, or the hub's `--config`")),
     };
-    let files = policies::read_policy(&path).or_exit(Exit::Config)?;
-    policies::compiled(&files).map_err(|findings| {
-        let first = findings
-            .first()
-            .map(|finding| octroi_policy::render(finding, &files, context.lang, context.color));
-        let reason =
-            format!("the policy at `{}` cannot be compiled:\n{}", path.display(), first.unwrap_or_default());
-        Failure::new(Exit::Config, anyhow::anyhow!("{reason}"))
-    })
+    compiled(&path, context)
 }
 
 fn explain(

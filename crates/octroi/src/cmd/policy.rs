@@ -1,12 +1,26 @@
-//! `octroi policy check|test|mutants|coverage|fmt|schema|activate|list|rollback`
+//! `octroi policy check|test|mutants|coverage|fmt|prove|diff|simulate|schema|activate|list|rollback`
+
+/// One sentence in the language of the reader: English, then French.
+macro_rules! say {
+    ($lang:expr, $en:literal, $fr:literal) => {
+        match $lang {
+            $crate::words::Lang::En => format!($en),
+            $crate::words::Lang::Fr => format!($fr),
+        }
+    };
+}
 
 mod coverage;
+mod diff;
 mod fmt;
 mod mutants;
+mod prove;
+mod simulate;
+mod words;
 
 use std::path::Path;
 
-use octroi_policy::{Finding, SourceFile, TestResult};
+use octroi_policy::{Date, Finding, Policy, QuestionError, SourceFile, TestResult};
 use serde_json::{Value, json};
 
 use super::client::{Hub, Refused};
@@ -23,6 +37,9 @@ pub(super) fn run(command: PolicyCommand, context: &Context) -> Result<Exit, Fai
         PolicyCommand::Mutants { path } => mutants::run(&path, context),
         PolicyCommand::Coverage { path } => coverage::run(&path, context),
         PolicyCommand::Fmt { path, check } => fmt::run(&path, check, context),
+        PolicyCommand::Prove(args) => prove::run(&args, context),
+        PolicyCommand::Diff(args) => diff::run(&args, context),
+        PolicyCommand::Simulate(args) => simulate::run(&args, context),
         PolicyCommand::Schema => print_json(&octroi_policy::json_schema()).map(|()| Exit::Ok),
         PolicyCommand::Activate { path, hub, dry_run } => activate(path.as_deref(), &hub, dry_run, context),
         PolicyCommand::List(hub) => list(&hub, context),
@@ -37,6 +54,36 @@ fn read(path: &Path) -> Result<(Vec<SourceFile>, Review), Failure> {
     let files = policies::read_policy(path).or_exit(Exit::Config)?;
     let review = policies::review(&files);
     Ok((files, review))
+}
+
+/// A policy that compiles, whatever else is found in it.
+pub(super) fn compiled(path: &Path, context: &Context) -> Result<Policy, Failure> {
+    let files = policies::read_policy(path).or_exit(Exit::Config)?;
+    policies::compiled(&files).map_err(|findings| {
+        let first = findings.first();
+        let first = first.map(|finding| octroi_policy::render(finding, &files, context.lang, context.color));
+        let (path, first) = (path.display(), first.unwrap_or_default());
+        let reason = say!(
+            context.lang,
+            "the policy at `{path}` cannot be compiled:\n{first}",
+            "la politique `{path}` ne se compile pas :\n{first}"
+        );
+        Failure::new(Exit::Config, anyhow::anyhow!("{reason}"))
+    })
+}
+
+/// A question that is not understood is a wrong command line.
+fn misasked(error: &QuestionError, context: &Context) -> Failure {
+    Failure::new(Exit::Usage, anyhow::anyhow!("{}", error.0.of(context.lang)))
+}
+
+fn day(text: &str, context: &Context) -> Result<Date, Failure> {
+    let usage = say!(
+        context.lang,
+        "`{text}` is no day: write the date as `2027-07-01`",
+        "`{text}` n'est pas un jour : écrivez la date ainsi, `2027-07-01`"
+    );
+    Date::parse(text).ok_or_else(|| Failure::new(Exit::Usage, anyhow::anyhow!("{usage}")))
 }
 
 fn check(path: &Path, context: &Context) -> Result<Exit, Failure> {
@@ -173,3 +220,6 @@ fn list(hub: &HubArg, context: &Context) -> Result<Exit, Failure> {
     }
     Ok(Exit::Ok)
 }
+
+#[cfg(test)]
+mod tests;
