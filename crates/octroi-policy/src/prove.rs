@@ -17,7 +17,7 @@ pub mod never;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ast::{Block, Document, Invariant, Never, Target, Via};
+use crate::ast::{Block, Document, Given, Invariant, Never, Target, Via};
 use crate::check::on_record;
 use crate::engine::Gives;
 use crate::engine::condition::Op;
@@ -345,8 +345,9 @@ fn no_place(
     let names = spaces.iter().filter_map(|space| policy.spaces().get(space.index()));
     let names: Vec<&str> = names.map(|space| space.id.as_str()).collect();
     let held = |decision: &Decision<'_>| matches!(decision.outcome, Outcome::Held { space: None, .. });
-    let given = messages::message(policy, (label, reach), None, held);
-    let Text { en, fr } = in_words(policy, reach);
+    let given = messages::message(policy, (label, reach), Some(commune), None, held);
+    let words = in_words(policy, reach);
+    let Text { en, fr } = if given.is_some() { words } else { no_message(&words) };
     let text = text!("{en}, in {place}", "{fr}, commune {place}", place = policy.cog().display(commune));
     let mut finding = Finding {
         code: Code::C09,
@@ -512,30 +513,7 @@ fn counterexample(
         Via::Copy => text!("copy `{name}`, not transformed", "la copie `{name}`, sans transformation"),
         Via::Primary | Via::Any => text!("space `{name}`", "l'espace `{name}`"),
     };
-    let served = || reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
-    let reaches = || served().filter_map(|(_, labels)| labels.get(&key_of(label)));
-    let written = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == name);
-    let when = written.and_then(|copy| copy.when.as_ref());
-    let message = |reach: &Reach| {
-        messages::message(policy, (label, reach), when, |decision| goes(policy, way, decision))
-    };
-    let shown = reaches().find_map(|reach| Some((reach, message(reach)?)));
-    let (reach, given, shown) = match shown {
-        Some((reach, given)) => (Some(reach), Some(given), Shown::Message),
-        None => match reaches().next() {
-            Some(reach) => (Some(reach), None, Shown::Rules),
-            None => (None, None, Shown::Label),
-        },
-    };
-    let head = reach.map_or_else(
-        || {
-            text!(
-                "no rule of today gives that label; the next one may",
-                "aucune règle d'aujourd'hui ne donne cette étiquette ; la prochaine le pourra"
-            )
-        },
-        |reach| in_words(policy, reach),
-    );
+    let (head, given, shown) = shown_by(policy, way, reached);
     let (Text { en, fr }, Text { en: by, fr: par }) = (&head, &by);
     let witness = Text {
         en: format!("{en}: {label} → {by} → `{target}`"),
@@ -559,6 +537,38 @@ fn counterexample(
             witness: Some(Witness { text: witness, given, at: None }),
         },
         shown,
+    )
+}
+
+/// What gives the label: a message, else rules, else nothing of today.
+fn shown_by(policy: &Policy, way: &Arrival<'_>, reached: &Reached) -> (Text, Option<Given>, Shown) {
+    let served = || reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
+    let reaches = || served().filter_map(|(_, labels)| labels.get(&key_of(way.label)));
+    let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
+    let when = copy.and_then(|copy| copy.when.as_ref());
+    let message = |reach: &Reach| {
+        messages::message(policy, (way.label, reach), None, when, |decision| goes(policy, way, decision))
+    };
+    if let Some((reach, given)) = reaches().find_map(|reach| Some((reach, message(reach)?))) {
+        return (in_words(policy, reach), Some(given), Shown::Message);
+    }
+    match reaches().next() {
+        Some(reach) => (no_message(&in_words(policy, reach)), None, Shown::Rules),
+        None => {
+            let head = text!(
+                "no rule of today gives that label; the next one may",
+                "aucune règle d'aujourd'hui ne donne cette étiquette ; la prochaine le pourra",
+            );
+            (head, None, Shown::Label)
+        }
+    }
+}
+
+/// Said of rules that ask for what no message in the abstract holds, or that do not go together after all.
+fn no_message(Text { en, fr }: &Text) -> Text {
+    text!(
+        "{en} (a label by these rules; no message was found that shows it)",
+        "{fr} (une étiquette selon ces règles ; aucun message trouvé ne la montre)",
     )
 }
 

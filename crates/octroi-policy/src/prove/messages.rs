@@ -15,10 +15,12 @@ use crate::{CommuneIx, Decision, Label, Policy};
 const COMMUNES: usize = 64;
 const PROPOSALS: usize = 32;
 
-/// A message that gets that label by those rules, meets `also`, and whose decision `shows` what it should.
+/// A message that gets that label by those rules, meets `also`, and whose decision `shows` what it should;
+/// of the commune `first` if that does.
 pub(super) fn message(
     policy: &Policy,
     (label, reach): (Label, &Reach),
+    first: Option<CommuneIx>,
     also: Option<&When>,
     shows: impl Fn(&Decision<'_>) -> bool,
 ) -> Option<Given> {
@@ -30,7 +32,7 @@ pub(super) fn message(
     let conditions: Vec<&When> = rules.map(|rule| &rule.when).chain(also).collect();
     let communes = communes(policy, reach, gate, &conditions);
     let received = document.policy.valid_from;
-    communes.into_iter().take(COMMUNES).find_map(|commune| {
+    first.into_iter().chain(communes).take(COMMUNES).find_map(|commune| {
         let order = Order {
             source,
             filters: &source.topics,

@@ -99,3 +99,45 @@ fn a_test_that_fails_is_found_where_it_stands() {
         "{findings:#?}"
     );
 }
+
+/// Every level and marking at every target, each said never to be: those that can be are found, and
+/// what is said of them is true.
+#[test]
+fn a_counterexample_is_a_message_that_takes_its_way_or_says_that_none_does() {
+    let mut text = EXAMPLE.replace("must = { transformed = true }", "must = { country_in = \"EEA\" }");
+    text = text.replace("max_level = \"internal\"\npurpose", "max_level = \"sensitive\"\npurpose");
+    let targets = ["dc-rennes", "dc-morbihan", "dc-bretagne", "cloud-confiance"];
+    let levels = Level::ALL.map(|level| format!("min_level = \"{level}\""));
+    let markings = Marking::ALL.iter().map(|marking| format!("marking = \"{marking}\""));
+    for what in levels.into_iter().chain(markings) {
+        for (n, via) in ["primary", "copy"].into_iter().enumerate() {
+            for target in targets {
+                let id = format!("X{n}-{target}-{}", what.replace([' ', '=', '"'], ""));
+                text += &format!(
+                    "\n[[invariant]]\nid = \"{id}\"\nnever = {{ {what}, target = \"{target}\", via = \"{via}\" }}\n"
+                );
+            }
+        }
+    }
+    let parsed = parse(&[SourceFile { name: "p.toml".to_owned(), text }]);
+    assert_eq!(parsed.findings, []);
+    let policy = Policy::compile(&parsed.document, [0; 32]).unwrap();
+    let proof = prove(&policy, &parsed.document);
+    let (mut messages, mut labels) = (0, 0);
+    for finding in proof.findings.iter().filter(|finding| finding.code == Code::C10) {
+        let witness = finding.witness.as_ref().unwrap();
+        let said = &witness.text.en;
+        let Some(given) = &witness.given else {
+            labels += 1;
+            assert!(said.contains("no rule of today") || said.contains("no message was found"), "{said}");
+            continue;
+        };
+        messages += 1;
+        let decision = policy.decide_given(given, parsed.document.policy.valid_from).unwrap();
+        let reached = decision
+            .targets(&policy)
+            .any(|target| finding.message.en.contains(&format!("may reach `{}`", policy.target_id(target))));
+        assert!(reached && said.contains(&format!("{} →", decision.label)), "{finding:#?}\n{decision:#?}");
+    }
+    assert!(messages > 20 && labels > 20, "{messages} messages, {labels} labels");
+}
