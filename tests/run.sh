@@ -67,8 +67,9 @@ prepare() {
 policies() {
     local code=0 path verb
     while read -r path; do
-        for verb in check test; do
-            if "$OCTROI_BIN" policy "$verb" "$path" >"$logs/policy" 2>&1; then
+        for verb in check test "fmt --check"; do
+            # shellcheck disable=SC2086  # a verb may carry a flag
+            if "$OCTROI_BIN" policy $verb "$path" >"$logs/policy" 2>&1; then
                 echo "test result: ok. 1 passed; 0 failed (octroi policy $verb $path)"
             else
                 cat "$logs/policy"

@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(coverage.keys().copied().collect::<BTreeSet<_>>(), KINDS.into_iter().collect());
         assert_eq!(coverage["source"].percent, 100);
         let missed = |kind: &str, id: &str| coverage[kind].missed.iter().any(|missed| missed == id);
-        assert!(missed("classify", "air-station-fixe") && missed("classify", "producteur-demande-plus"));
+        assert!(missed("classify", "air-station-fixe") && !missed("classify", "mobilite-plaques"));
         assert!(missed("copy", "dechets-vers-cloud") && !missed("copy", "mobilite-vers-cloud"));
         assert!(missed("requirement", "E4-sante") && !missed("requirement", "E2-sensible"));
         assert!(missed("space", "mobilite-vannes") && !missed("space", "commun-redon"));

@@ -19,22 +19,39 @@ struct PolicyFile {
     schema: Option<String>,
     /// Other policies, by relative path.
     include: Option<Vec<String>>,
+    /// `[policy]`: who adopted this policy, and when.
     policy: Option<ast::PolicyMeta>,
+    /// `[defaults]`: what a doubt becomes.
     defaults: Option<ast::Defaults>,
+    /// A warning accepted on record.
     acknowledge: Option<Vec<ast::Acknowledge>>,
+    /// The public body that messages belong to.
     producer: Option<Vec<ast::Producer>>,
+    /// A set of communes.
     perimeter: Option<Vec<ast::Perimeter>>,
+    /// What messages are about, and at which scale it is shared.
     domain: Option<Vec<ast::Domain>>,
+    /// A place data can live, as legal facts.
     target: Option<Vec<ast::Target>>,
+    /// A perimeter and domains, hosted on one target.
     space: Option<Vec<ast::Space>>,
+    /// An authenticated identity and what it is bound to.
     source: Option<Vec<ast::Source>>,
+    /// A processing of personal data (RGPD art. 30).
     processing: Option<Vec<ast::Processing>>,
+    /// A rule that gives a label; the highest of all that match counts.
     classify: Option<Vec<ast::Classify>>,
+    /// What a target must be for some labels.
     requirement: Option<Vec<ast::Requirement>>,
+    /// What is done to a copy before it leaves.
     transform: Option<Vec<ast::Transform>>,
+    /// A second destination, beside the primary space.
     copy: Option<Vec<ast::Copy>>,
+    /// A requirement lifted somewhere for a time.
     derogation: Option<Vec<ast::Derogation>>,
+    /// What must never be possible, proved over every case.
     invariant: Option<Vec<ast::Invariant>>,
+    /// A message and what must become of it.
     test: Option<Vec<ast::Test>>,
 }
 
@@ -100,6 +117,33 @@ mod tests {
         let tree = toml::Value::Table(toml::from_str(text).unwrap());
         unknown_keys(&tree, &[&schema], &schema["$defs"], "", &mut unknown);
         unknown
+    }
+
+    /// Every key of an object, with the path to it; of a tagged variant, its tag aside.
+    fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
+        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+            let is_tag = property.get("const").is_some();
+            if !is_tag && property["description"].as_str().is_none_or(|text| text.len() < 4) {
+                found.push(format!("{path}.{key}"));
+            }
+        }
+        for variants in ["oneOf", "anyOf"] {
+            let variants = schema[variants].as_array().into_iter().flatten();
+            variants.for_each(|variant| undescribed(variant, path, found));
+        }
+    }
+
+    #[test]
+    fn every_key_of_every_block_is_described() {
+        let schema = json_schema();
+        let mut found = Vec::new();
+        undescribed(&schema, "", &mut found);
+        for (name, def) in schema["$defs"].as_object().unwrap() {
+            undescribed(def, name, &mut found);
+        }
+        assert_eq!(found, [""; 0]);
+        undescribed(&serde_json::json!({ "properties": { "a": {} } }), "x", &mut found);
+        assert_eq!(found, ["x.a"], "this test can fail");
     }
 
     #[test]

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use octroi_policy::ast::{Block, Document};
-use octroi_policy::{Cog, Date, Fate, Policy, Severity, SourceFile, mutants, parse, prove, structural};
+use octroi_policy::{
+    Cog, Date, Fate, Policy, Severity, SourceFile, format_file, mutants, parse, prove, structural,
+};
 
 /// What is added to the example.
 const ADDED: &str = "tests-protections.toml";
@@ -77,4 +79,23 @@ fn nobody_could_take_away_one_of_its_protections_unseen() {
     assert!(unseen.is_empty(), "{unseen:#?}");
     let accepted = found.iter().filter(|mutant| matches!(mutant.fate, Fate::Accepted { .. })).count();
     assert!(found.len() >= 90 && accepted <= 8, "{} {accepted}", found.len());
+}
+
+#[test]
+fn every_policy_of_the_repository_is_written_in_the_one_form() {
+    let mut checked = 0;
+    let mut directories = vec![policies()];
+    while let Some(directory) = directories.pop() {
+        for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                let file = file(&path);
+                let form = format_file(&file).unwrap();
+                assert!(form == file.text, "octroi policy fmt {}", path.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 13, "{checked}");
 }

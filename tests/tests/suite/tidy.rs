@@ -53,7 +53,7 @@ const FOREIGN: [(&str, &[&str]); 3] = [
 
 /// Files longer than [`CEILING`] lines, with what they may not grow beyond. The list only shrinks.
 const CEILING: usize = 700;
-const LONG: [(&str, usize); 1] = [("crates/octroi-policy/src/ast.rs", 860)];
+const LONG: [(&str, usize); 0] = [];
 
 /// Every file of the repository that is text and ours, with its path from the root.
 fn files() -> Vec<(String, String)> {

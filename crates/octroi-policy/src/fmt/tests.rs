@@ -63,7 +63,6 @@ result . level = 'internal'";
         dpo = "d@r.example"      # aligned
 
         [[classify]]
-
         id = "a"
         when = { domain = ["energy", "water"], field = { "a.b" = { gte = 1.5 }, c = { exists = true } }, tags = {} }
 

@@ -42,3 +42,29 @@ pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     }
     fs::write(path, text).map_err(context)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_of_each_file_names_a_schema_that_is_written_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hub");
+        let environment = crate::config::Environment::default();
+        let context =
+            Context { json: false, lang: crate::words::Lang::En, color: false, terminal: false, environment };
+        run(&InitArgs { dir: path.clone(), dry_run: false }, &context).ok().unwrap();
+        for file in ["octroi.toml", "policy/policy.toml"] {
+            let file = path.join(file);
+            let text = fs::read_to_string(&file).unwrap();
+            let schema = text.lines().next().and_then(|line| line.strip_prefix("#:schema ")).unwrap();
+            let schema = fs::read_to_string(file.with_file_name(schema)).unwrap();
+            let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+            assert_eq!(schema["additionalProperties"], false, "{}", file.display());
+        }
+        let text = fs::read_to_string(path.join("policy/policy.toml")).unwrap();
+        let file = octroi_policy::SourceFile { name: "policy.toml".to_owned(), text: text.clone() };
+        assert_eq!(octroi_policy::format_file(&file), Ok(text));
+    }
+}
