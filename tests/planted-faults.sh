@@ -20,7 +20,7 @@ sed -i -e 's|^members = .*|members = ["crates/octroi-policy"]|' -e '/^default-me
 sed -i -E '/^octroi(-journal|-mqtt)? = \{ path/d' "$copy/src/Cargo.toml"
 
 cd "$copy/src" || exit 1
-export CARGO_TARGET_DIR=$copy/target RUST_BACKTRACE=0 CARGO_TERM_COLOR=never
+export CARGO_TARGET_DIR=$copy/target CARGO_PROFILE_DEV_DEBUG=false RUST_BACKTRACE=0 CARGO_TERM_COLOR=never
 tried=0 missed=0 words=("$@")
 
 # The unit tests, and if they notice nothing, the example's and the mutators.
