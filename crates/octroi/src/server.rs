@@ -13,6 +13,7 @@ mod status_task;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::identity::Identify;
-use crate::keeper::Keeper;
+use crate::keeper::{Errand, Keeper};
 use crate::keys::Keys;
 use crate::limits;
 use crate::listener;
@@ -73,6 +74,8 @@ struct Parts {
     generation: u64,
     fenced: Vec<String>,
     keys: Arc<Keys>,
+    /// To the keeper: what operators ask of the side logs.
+    errands: SyncSender<Errand>,
     /// At the head of the journal; clone it.
     reader: Reader,
 }

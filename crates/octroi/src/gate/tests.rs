@@ -95,6 +95,7 @@ impl Hub {
         Message {
             policy: crate::policies::policy64(&self.then),
             received,
+            origin: None,
             time: decision.time,
             outcome: stored(&decision.outcome).unwrap(),
             label: decision.label,

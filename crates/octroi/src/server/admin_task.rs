@@ -11,10 +11,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Parts, boot};
 use crate::admin::{AdminCommand, Problem};
-use crate::keeper::Log;
 use crate::limits;
 use crate::policies::{self, ActivateError, Active};
-use crate::record::{Message, RecordKind, Refusal, StoredOutcome};
+use crate::record::{Log, Message, RecordKind, Refusal, StoredOutcome};
 
 /// Serves commands until the hub has ended.
 pub(super) async fn run(

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::committer::{Committer, Control, Ended, Inbox};
 use crate::config::{Config, Environment, OutletConfig};
 use crate::exit::{Exit, Failure, OrExit};
-use crate::keeper::{Keeper, Keeping, Log, Requests, SideLog};
+use crate::keeper::{Errand, Keeper, Keeping, Leaving, Requests, SideLog};
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits;
@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::outlet::{Outlet, archive, kafka};
 use crate::pipeline::{PolicyClock, Relay};
 use crate::policies::{self, ActivateError, Active, Bits, Policies, Store};
-use crate::record::RecordKind;
+use crate::record::{Log, RecordKind};
 use crate::sessions::Sessions;
 use crate::state::State;
 
@@ -54,6 +54,7 @@ pub(super) fn open(
     let sessions = Sessions::new(ledger.sessions.clone());
     let fenced =
         recovery.fenced.iter().map(|range| format!("{}-{}", range.start, range.end.saturating_sub(1)));
+    let (errands_tell, errands) = std::sync::mpsc::sync_channel(limits::ERRANDS);
     let mut parts = Parts {
         started: clock.now(),
         generation: journal.generation(),
@@ -70,12 +71,13 @@ pub(super) fn open(
         metrics,
         policies,
         keys,
+        errands: errands_tell,
     };
     let committer = start_committer(&parts, journal, ledger, failed_tell.clone())?;
     let keeper_stop = Arc::new(AtomicBool::new(false));
     let (keeper, requests) = Keeper::new();
     let keeper = Arc::new(keeper);
-    let keeping = start_keeper(&parts, requests, Arc::clone(&keeper_stop), failed_tell.clone())?;
+    let keeping = start_keeper(&parts, (requests, errands), Arc::clone(&keeper_stop), failed_tell.clone())?;
     let relays_stop = Arc::new(AtomicBool::new(false));
     let (mut relays, mut seen) = (Vec::new(), Vec::new());
     for (target, outlet) in &parts.config.outlets {
@@ -149,7 +151,7 @@ fn start_committer(
 
 fn start_keeper(
     parts: &Parts,
-    requests: Requests,
+    (requests, errands): (Requests, std::sync::mpsc::Receiver<Errand>),
     stop: Arc<AtomicBool>,
     failed: Failed,
 ) -> Result<thread::JoinHandle<()>, Failure> {
@@ -161,17 +163,24 @@ fn start_keeper(
         SideLog::recover(log, journal, &recovery).or_exit(Exit::Io)
     };
     let feed = |bit: TargetBit| (bit, parts.reader.at(cursor(parts, bit)), cursor(parts, bit));
-    let bits = parts.policies.current().bits.clone();
+    let active = parts.policies.current();
+    let bits = active.bits.clone();
+    let ledger = &parts.journal.load().ledger;
+    let on_record = active.epoch(Timestamp(ledger.tally.latest.max(0)).date());
     let keeping = Keeping {
         requests,
+        errands,
         quarantine: side_log(Log::Quarantine)?,
         hold: side_log(Log::Hold)?,
         feeds: [feed(bits.quarantine), feed(bits.hold)],
+        generation: parts.generation,
         inbox: Arc::clone(&parts.inbox),
         watermark: Arc::clone(&parts.watermark),
         policies: Arc::clone(&parts.policies),
+        clock: Arc::clone(&parts.policy_clock),
         state: Arc::clone(&parts.state),
         stop,
+        leaving: Leaving::new(ledger.fate.clone(), on_record),
     };
     spawn("side-logs", move || {
         yield_to_ingest();
@@ -192,6 +201,7 @@ fn relay(
     Relay {
         target: seen.target.clone(),
         bit,
+        generation: parts.generation,
         reader: parts.reader.at(cursor(parts, bit)),
         outlet,
         origin: format!("{}/{:016x}", parts.config.hub, parts.generation),
