@@ -378,4 +378,4 @@ fn content_type(format: Format) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,9 @@ mod admin_task;
 mod boot;
 mod status_task;
 
+#[cfg(test)]
+pub(crate) use boot::replay;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -99,6 +99,11 @@ impl Leaving {
             noting: None,
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Idle) && self.errand.is_none() && self.noting.is_none()
+    }
 }
 
 impl Gathered {

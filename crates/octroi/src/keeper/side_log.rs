@@ -74,6 +74,11 @@ impl SideLog {
         self.journal.generation()
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> u64 {
+        self.journal.stats().bytes_on_disk
+    }
+
     /// Whether it takes more messages. A fifth of it is left for tombstones: without them nothing ever goes.
     pub fn has_room(&self) -> bool {
         let stats = self.journal.stats();

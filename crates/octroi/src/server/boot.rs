@@ -271,7 +271,7 @@ pub(crate) fn open_journal(path: &Path, config: &Config, limit: u64) -> Result<(
 }
 
 /// The ledger: the snapshot of the last segment, and what was written behind it.
-fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<Ledger> {
+pub(crate) fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<Ledger> {
     let mut ledger = Ledger::from_snapshot(&recovery.snapshot)?;
     let mut reader = journal.reader(recovery.snapshot_seq);
     let (mut batch, mut at) = (Batch::default(), recovery.snapshot_seq);
