@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::outlet::Bounds;
 use crate::record::{
-    Fate, Input, Intent, Log, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome, What, put_text,
+    Fate, Input, Intent, Log, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome, What,
+    put_text,
 };
 
 /// The journal's bits.
@@ -458,7 +459,8 @@ mod tests {
         let mut ledger = Ledger::default();
         (ledger.tally.received, ledger.tally.held) = (1, 1);
         for _ in 0..2 {
-            ledger.add(&Tally { fate: Some(fate(Log::Hold, What::Released, 1, vec![1])), ..Tally::default() });
+            ledger
+                .add(&Tally { fate: Some(fate(Log::Hold, What::Released, 1, vec![1])), ..Tally::default() });
         }
         assert_eq!(ledger.unaccounted(), -1);
     }

@@ -497,7 +497,8 @@ mod tests {
 
     #[test]
     fn a_message_is_read_back_as_it_was_written() {
-        for (outcome, origin) in outcomes().into_iter().flat_map(|outcome| [(outcome.clone(), None), (outcome, ORIGIN)])
+        for (outcome, origin) in
+            outcomes().into_iter().flat_map(|outcome| [(outcome.clone(), None), (outcome, ORIGIN)])
         {
             let message = Message { origin, ..message(outcome) };
             let mut bytes = Vec::new();

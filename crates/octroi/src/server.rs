@@ -13,6 +13,7 @@ mod status_task;
 #[cfg(test)]
 pub(crate) use boot::replay;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,7 @@ use crate::listener;
 use crate::metrics::Metrics;
 use crate::pipeline::{Ingress, PolicyClock, RelayView};
 use crate::policies::Policies;
+use crate::record::Log;
 use crate::session::Shared;
 use crate::sessions::{Connections, Sessions};
 use crate::state::State;
@@ -79,6 +81,8 @@ struct Parts {
     keys: Arc<Keys>,
     /// To the keeper: what operators ask of the side logs.
     errands: SyncSender<Errand>,
+    /// The side logs' generations, and readers to clone.
+    side_logs: BTreeMap<Log, (u64, Reader)>,
     /// At the head of the journal; clone it.
     reader: Reader,
 }

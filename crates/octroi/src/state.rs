@@ -288,8 +288,11 @@ mod tests {
         let entries = [1, 2, 3].map(|seq| Change::In(seq, entry("no_rule_matches")));
         state.apply(log, 7, 4, &entries);
         for _ in 0..2 {
-            let changes =
-                [Change::Out(1), Change::Reason(3, "outside_perimeter".into()), Change::Reason(9, "x".into())];
+            let changes = [
+                Change::Out(1),
+                Change::Reason(3, "outside_perimeter".into()),
+                Change::Reason(9, "x".into()),
+            ];
             state.apply(log, 7, 5, &changes);
             let counts = [("no_rule_matches".to_owned(), 1), ("outside_perimeter".to_owned(), 1)];
             assert_eq!(state.counts(log), counts);

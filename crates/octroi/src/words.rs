@@ -123,6 +123,7 @@ texts! {
     B_QUARANTINED = "en quarantaine", "quarantined";
     B_HELD = "retenus", "held";
     B_REFUSED = "refusés", "refused";
+    B_PURGED = "supprimés", "purged";
     BALANCED = "Le compte est bon", "It balances";
 }
 

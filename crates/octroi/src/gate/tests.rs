@@ -20,7 +20,8 @@ const PAYLOAD: &[u8] = br#"{"count":17,"speed_avg":43.25,"ts":"2026-11-20T06:14:
 pub(crate) type Edits = [(&'static str, &'static str)];
 pub(crate) const AS_IT_IS: &Edits = &[];
 /// Counting is sensitive: no copy to the cloud.
-pub(crate) const TIGHT: &Edits = &[("level = \"open\"\nmarkings = [\"video_derived\"]", "level = \"sensitive\"")];
+pub(crate) const TIGHT: &Edits =
+    &[("level = \"open\"\nmarkings = [\"video_derived\"]", "level = \"sensitive\"")];
 /// The copy is not transformed.
 const RAW: &Edits = &[("transform = \"t-mobilite-cloud\"\n", "")];
 /// Its transform has a step that does not run.

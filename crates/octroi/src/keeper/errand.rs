@@ -39,7 +39,8 @@ impl Pick {
     #[must_use]
     pub fn takes(&self, seq: u64, entry: &Entry) -> bool {
         let named = self.seqs.is_empty() || self.seqs.contains(&seq);
-        let given = |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
+        let given =
+            |wanted: &Option<String>, value: &str| wanted.as_ref().is_none_or(|wanted| wanted == value);
         !self.is_empty() && named && given(&self.reason, &entry.reason) && given(&self.source, &entry.source)
     }
 }

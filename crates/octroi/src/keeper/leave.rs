@@ -291,7 +291,9 @@ impl Keeping {
         side.read(first, batch)?;
         gathered.next = Some(batch.end().max(first + 1));
         for read in batch.iter().filter(|read| read.kind == RecordKind::Kept as u8 && read.seq >= first) {
-            let (Some(entry), Ok(kept)) = (state.get(log, read.seq), Kept::read(read.bytes)) else { continue };
+            let (Some(entry), Ok(kept)) = (state.get(log, read.seq), Kept::read(read.bytes)) else {
+                continue;
+            };
             match want(read.seq, &kept, &entry) {
                 Want::Take => {}
                 Want::Pass => continue,
@@ -364,11 +366,17 @@ impl Keeping {
             if !due || (what == What::Expired && !self.quarantine.has_room()) {
                 continue;
             }
-            let want = |_: u64, _: &Kept<'_>, entry: &Entry| if is_over(entry) { Want::Take } else { Want::End };
+            let want =
+                |_: u64, _: &Kept<'_>, entry: &Entry| if is_over(entry) { Want::Take } else { Want::End };
             let gathered = self.gather((log, what, 0), (active, now), batch, &want)?;
             let messages = gathered.fate.seqs.len();
             if messages > 0 {
-                tracing::warn!(log = log.name(), messages, because = why, "kept for longer than the policy says");
+                tracing::warn!(
+                    log = log.name(),
+                    messages,
+                    because = why,
+                    "kept for longer than the policy says"
+                );
                 self.announce(gathered, why)?;
                 return Ok(true);
             }
@@ -377,7 +385,12 @@ impl Keeping {
     }
 
     /// One read for the errand under way, or the next that waits.
-    fn run_errand(&mut self, active: &Active, now: Timestamp, batch: &mut Batch) -> Result<bool, KeeperError> {
+    fn run_errand(
+        &mut self,
+        active: &Active,
+        now: Timestamp,
+        batch: &mut Batch,
+    ) -> Result<bool, KeeperError> {
         let waiting = || {
             let errand = self.errands.try_recv().ok()?;
             Some(Running { errand, report: Report::default(), reads: 0, leaving: Vec::new() })
@@ -419,7 +432,8 @@ impl Keeping {
         let Some(mut running) = self.leaving.errand.take() else { return };
         running.report.done.append(&mut running.leaving);
         let stays: usize = running.report.stays.values().map(Vec::len).sum();
-        let enough = running.report.done.len() + stays >= limits::ERRAND_IDS || running.reads >= limits::ERRAND_READS;
+        let enough =
+            running.report.done.len() + stays >= limits::ERRAND_IDS || running.reads >= limits::ERRAND_READS;
         if running.report.next.is_none() || enough {
             // Whoever asked may have gone: what is done is done.
             running.errand.reply.send(running.report).ok();

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use octroi_journal::{
-    AppendError, AppendRefusal, Batch, Chunk, ChunkBuilder, CommitError, Journal, PushError, ReadError, Reader,
-    Recovery,
+    AppendError, AppendRefusal, Batch, Chunk, ChunkBuilder, CommitError, Journal, PushError, ReadError,
+    Reader, Recovery,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,11 @@ impl SideLog {
     /// Its generation, part of the ids of what it keeps.
     pub fn generation(&self) -> u64 {
         self.journal.generation()
+    }
+
+    /// A reader of it, for other threads.
+    pub fn reader(&self) -> Reader {
+        self.journal.reader(0)
     }
 
     #[cfg(test)]
@@ -144,7 +149,10 @@ impl SideLog {
 
     fn entered<'a>(&self, first: u64, keeps: impl Iterator<Item = &'a Keep>) -> Vec<Change> {
         let generation = self.generation();
-        (first..).zip(keeps).map(|(seq, keep)| Change::In(seq, entry(generation, seq, &keep.kept()))).collect()
+        (first..)
+            .zip(keeps)
+            .map(|(seq, keep)| Change::In(seq, entry(generation, seq, &keep.kept())))
+            .collect()
     }
 
     /// Writes and syncs what became of messages: a tombstone, or another reason. `false`: there is no room.
@@ -207,7 +215,8 @@ impl SideLog {
 
     fn index(&mut self, changes: &[Change], state: &State) {
         // What comes after a change that was missed must not move the mark past it.
-        self.stale = self.stale || !state.apply(self.log, self.generation(), self.journal.next_seq(), changes);
+        self.stale =
+            self.stale || !state.apply(self.log, self.generation(), self.journal.next_seq(), changes);
     }
 
     /// Brings the index up to date, where it is not: at the start, and after it missed a change.
@@ -222,7 +231,9 @@ impl SideLog {
             let mut seen = Vec::new();
             for at in read.iter() {
                 match Record::read(at)? {
-                    Some(Record::Kept(kept)) => seen.push(Change::In(at.seq, entry(generation, at.seq, &kept))),
+                    Some(Record::Kept(kept)) => {
+                        seen.push(Change::In(at.seq, entry(generation, at.seq, &kept)))
+                    }
                     Some(Record::Fate(fate)) if fate.log == log => seen.extend(changes(&fate)),
                     Some(Record::Fate(_)) | None => {}
                 }
@@ -268,7 +279,8 @@ impl SideLog {
         while at < end {
             self.read(at, &mut batch)?;
             let visited = visit(&batch);
-            visited.map_err(|error| KeeperError::Foreign { log: self.log.name(), reason: error.to_string() })?;
+            visited
+                .map_err(|error| KeeperError::Foreign { log: self.log.name(), reason: error.to_string() })?;
             if batch.end() <= at {
                 break;
             }

@@ -16,11 +16,20 @@ const POSTS: &Edits = &[(
      [[classify]]\nid = \"mobilite-plaques\"",
 )];
 /// Dc-rennes is accredited no more, and may not have what is sensitive.
-const LAPSED: &Edits = &[("homologation = { until = 2027-06-30, dr = false }", "homologation = { until = 2025-06-30, dr = false }")];
+const LAPSED: &Edits = &[(
+    "homologation = { until = 2027-06-30, dr = false }",
+    "homologation = { until = 2025-06-30, dr = false }",
+)];
 /// The same, and what is held for a week goes to quarantine, where it is kept for a week.
 const LAPSED_AND_PURGED: &Edits = &[
-    ("homologation = { until = 2027-06-30, dr = false }", "homologation = { until = 2025-06-30, dr = false }"),
-    ("no_allowed_target = \"hold\"", "no_allowed_target = \"hold\"\nhold_max = \"P7D\"\nquarantine_keep = \"P7D\""),
+    (
+        "homologation = { until = 2027-06-30, dr = false }",
+        "homologation = { until = 2025-06-30, dr = false }",
+    ),
+    (
+        "no_allowed_target = \"hold\"",
+        "no_allowed_target = \"hold\"\nhold_max = \"P7D\"\nquarantine_keep = \"P7D\"",
+    ),
 ];
 /// The cloud is another one.
 const MOVED: &Edits = &[("cloud-confiance", "cloud-autre")];
@@ -31,7 +40,13 @@ const PLATE: (&str, &str) = ("ville/mobilite/cam-12/anpr", r#"{"plate":"AB-123-C
 const COUNT: (&str, &str) = ("ville/mobilite/cam-0007/count", r#"{"count":17,"device":"cam-0007"}"#);
 
 /// Crashes after `steps` steps of what `begin` starts, restarts, and lets it finish.
-fn crashed_after(steps: usize, lose_index: bool, place: &Place, policy: &'static Edits, begin: impl Fn(&mut Hub)) -> Hub {
+fn crashed_after(
+    steps: usize,
+    lose_index: bool,
+    place: &Place,
+    policy: &'static Edits,
+    begin: impl Fn(&mut Hub),
+) -> Hub {
     let mut hub = place.open(policy);
     begin(&mut hub);
     for _ in 0..steps {

@@ -1,5 +1,6 @@
 //! Opening a hub: journal, policy, side logs, outlets, relays.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,12 +73,14 @@ pub(super) fn open(
         policies,
         keys,
         errands: errands_tell,
+        side_logs: BTreeMap::new(),
     };
     let committer = start_committer(&parts, journal, ledger, failed_tell.clone())?;
     let keeper_stop = Arc::new(AtomicBool::new(false));
     let (keeper, requests) = Keeper::new();
     let keeper = Arc::new(keeper);
-    let keeping = start_keeper(&parts, (requests, errands), Arc::clone(&keeper_stop), failed_tell.clone())?;
+    let keeping =
+        start_keeper(&mut parts, (requests, errands), Arc::clone(&keeper_stop), failed_tell.clone())?;
     let relays_stop = Arc::new(AtomicBool::new(false));
     let (mut relays, mut seen) = (Vec::new(), Vec::new());
     for (target, outlet) in &parts.config.outlets {
@@ -150,7 +153,7 @@ fn start_committer(
 }
 
 fn start_keeper(
-    parts: &Parts,
+    parts: &mut Parts,
     (requests, errands): (Requests, std::sync::mpsc::Receiver<Errand>),
     stop: Arc<AtomicBool>,
     failed: Failed,
@@ -162,6 +165,10 @@ fn start_keeper(
         tell(&recovery);
         SideLog::recover(log, journal, &recovery).or_exit(Exit::Io)
     };
+    let (quarantine, hold) = (side_log(Log::Quarantine)?, side_log(Log::Hold)?);
+    parts.side_logs = [(Log::Quarantine, &quarantine), (Log::Hold, &hold)]
+        .map(|(log, side)| (log, (side.generation(), side.reader())))
+        .into();
     let feed = |bit: TargetBit| (bit, parts.reader.at(cursor(parts, bit)), cursor(parts, bit));
     let active = parts.policies.current();
     let bits = active.bits.clone();
@@ -170,8 +177,8 @@ fn start_keeper(
     let keeping = Keeping {
         requests,
         errands,
-        quarantine: side_log(Log::Quarantine)?,
-        hold: side_log(Log::Hold)?,
+        quarantine,
+        hold,
         feeds: [feed(bits.quarantine), feed(bits.hold)],
         generation: parts.generation,
         inbox: Arc::clone(&parts.inbox),

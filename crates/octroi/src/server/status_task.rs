@@ -15,7 +15,8 @@ use crate::policies::Active;
 use crate::record::{Log, What};
 use crate::sessions::Connections;
 use crate::status::{
-    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status, TargetStatus,
+    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status,
+    TargetStatus,
 };
 
 /// Rates are over so many samples.

@@ -1,7 +1,8 @@
 //! Hubs to look at: one well, one cut off, one just started, one with hostile names.
 
 use super::octroi::status::{
-    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status, TargetStatus,
+    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status,
+    TargetStatus,
 };
 
 #[expect(clippy::too_many_lines, reason = "a table of samples")]

@@ -6,12 +6,12 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use octroi_journal::{ChunkBuilder, Journal, Options, RealDisk, Recovery};
 use octroi_policy::{Input, Level};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use super::super::leave::Leaving;
 use super::super::*;
@@ -61,7 +61,7 @@ impl Place {
     }
 
     fn journal(&self, name: &str) -> (Journal, Recovery) {
-        let disk = RealDisk::new(&self.path(name)).unwrap();
+        let disk = RealDisk::new(self.path(name)).unwrap();
         let (segment_bytes, reserve_bytes) = (4 << 20, 4 << 20);
         let options = Options { hub: "hub-1".into(), segment_bytes, limit_bytes: 64 << 20, reserve_bytes };
         let mut entropy = 7;
@@ -90,7 +90,8 @@ impl Place {
         let clock =
             Arc::new(PolicyClock::new(Arc::clone(&self.clock) as _, Timestamp(ledger.tally.latest.max(0))));
         let (state, _) = State::open(&self.path("state")).unwrap();
-        let (state, inbox, watermark) = (Arc::new(state), Arc::<Inbox>::default(), Arc::<Watermark>::default());
+        let (state, inbox, watermark) =
+            (Arc::new(state), Arc::<Inbox>::default(), Arc::<Watermark>::default());
         let view: Arc<ArcSwap<JournalView>> = Arc::default();
         let feed = |bit: TargetBit| {
             let cursor = journal.targets().iter().find(|target| target.bit == bit).unwrap().cursor;
@@ -325,7 +326,7 @@ impl Hub {
             view: Arc::new(ArcSwap::from_pointee(RelayView::default())),
             stop: Arc::clone(&stop),
         };
-        let thread = std::thread::spawn(move || relay.run(cursor, tokio::time::Instant::now).unwrap());
+        let thread = std::thread::spawn(move || relay.run(cursor, Instant::now).unwrap());
         Relaying { thread, stop }
     }
 }
@@ -397,7 +398,7 @@ impl Outlet for Outbox {
     }
 
     fn poll(&mut self, wait: Duration, _: Timestamp) -> Result<Progress, DeliverError> {
-        std::thread::sleep(wait);
+        std::thread::park_timeout(wait);
         let mut seen = self.0.lock().unwrap();
         seen.polls += 1;
         let mut progress = Progress { state: OutletState::Up, ..Progress::default() };
