@@ -192,7 +192,7 @@ impl Keeping {
         let mut batch = Batch::default();
         loop {
             let moved = self.turn(&mut batch)?;
-            let wait = if moved { Duration::ZERO } else { self.patience() };
+            let wait = if moved { Duration::ZERO } else { limits::RELAY_POLL };
             match self.requests.0.recv_timeout(wait) {
                 Ok(request) => self.serve(request)?,
                 Err(RecvTimeoutError::Timeout) => {}

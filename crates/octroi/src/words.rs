@@ -202,6 +202,10 @@ pub fn reason(lang: Lang, name: &str) -> Option<&'static str> {
             fr: "Métier que cette source ne traite pas",
             en: "A domain that this source does not serve",
         },
+        "hold_max" => Text {
+            fr: "Retenu plus longtemps que la politique ne le permet",
+            en: "Held for longer than the policy allows",
+        },
         "invalid_record" => Text {
             fr: "La cible a refusé ce message comme invalide",
             en: "The target refused this message as invalid",

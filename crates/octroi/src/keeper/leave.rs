@@ -13,8 +13,8 @@
 //! before anything else, so nothing leaves twice.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use octroi_journal::{Batch, ChunkBuilder, PushError};
 use octroi_policy::{Date, Timestamp, duration_micros};
@@ -123,8 +123,15 @@ impl Gathered {
         self.bytes >= limits::CHUNK_BYTES || self.fate.seqs.len() >= limits::LEAVING
     }
 
-    /// Takes one message, as far as `verdict` lets it go; what is not released needs none.
-    fn take(&mut self, seq: u64, kept: &Kept<'_>, entry: &Entry, verdict: Option<Verdict<'_>>) {
+    /// Takes one message, as far as `verdict` lets it go; what is not released needs none. `counts`: it is in
+    /// the balance of this journal.
+    fn take(
+        &mut self,
+        (seq, counts): (u64, bool),
+        kept: &Kept<'_>,
+        entry: &Entry,
+        verdict: Option<Verdict<'_>>,
+    ) {
         let reason = match verdict {
             None => None,
             Some(Verdict::Stays(reason)) => Some(reason),
@@ -149,7 +156,7 @@ impl Gathered {
             }
             None => {
                 self.fate.seqs.push(seq);
-                self.fate.messages += u64::from(release::is_whole(kept.message));
+                self.fate.messages += u64::from(counts && release::is_whole(kept.message));
                 self.bytes += kept.message.len();
             }
         }
@@ -157,14 +164,6 @@ impl Gathered {
 }
 
 impl Keeping {
-    /// How long to wait for relays while there is nothing else to do.
-    pub(super) fn patience(&self) -> Duration {
-        match self.leaving.stage {
-            Stage::Announced(..) => limits::ANNOUNCED_POLL,
-            Stage::Idle | Stage::Unsettled(_) => limits::RELAY_POLL,
-        }
-    }
-
     /// One step of what leaves. Says whether there may be another at once.
     pub(super) fn leave(&mut self, batch: &mut Batch) -> Result<bool, KeeperError> {
         let active = self.policies.current();
@@ -284,7 +283,7 @@ impl Keeping {
         batch: &mut Batch,
         want: &dyn Fn(u64, &Kept<'_>, &Entry) -> Want,
     ) -> Result<Gathered, KeeperError> {
-        let policies = std::sync::Arc::clone(&self.policies);
+        let (policies, journal) = (Arc::clone(&self.policies), self.generation);
         let (side, state) = self.side_log(log);
         let mut gathered = Gathered::new(log, side.generation(), what, now);
         let Some((first, _)) = state.from(log, from, 1).pop() else { return Ok(gathered) };
@@ -303,7 +302,8 @@ impl Keeping {
                 }
             }
             let verdict = (what == What::Released).then(|| release::judge(&kept, &policies, active, now));
-            gathered.take(read.seq, &kept, &entry, verdict);
+            // What an earlier journal received was never in the balance of this one.
+            gathered.take((read.seq, kept.generation == journal), &kept, &entry, verdict);
             if gathered.is_full() {
                 gathered.next = Some(read.seq + 1);
                 break;

@@ -88,6 +88,29 @@ fn what_an_operator_releases_leaves_once_whatever_crashes_on_the_way() {
 }
 
 #[test]
+fn what_an_earlier_journal_received_goes_under_its_own_id_and_is_not_counted_by_this_one() {
+    let place = Place::new(THEN);
+    let mut hub = place.open(AS_IT_IS);
+    hub.publish(POST);
+    hub.settle();
+    let generation = hub.keeping.generation;
+    hub.crash();
+    std::fs::remove_dir_all(place.path("journal")).unwrap();
+    let mut hub = place.open(POSTS);
+    assert_ne!(hub.keeping.generation, generation);
+    let outbox = Outbox::default();
+    let relay = hub.relay("dc-rennes", &outbox);
+    hub.publish(COUNT);
+    hub.ask(What::Released, false);
+    hub.until(|_| outbox.acknowledged().len() == 2);
+    assert!(outbox.ids()[1].starts_with(&format!("hub-1/{generation:016x}/")), "{:?}", outbox.ids());
+    let balance = Balance { routed: 1, ..Balance::default() };
+    assert_eq!((hub.balance(), hub.ledger().unaccounted()), (balance, 0));
+    relay.end();
+    hub.crash();
+}
+
+#[test]
 fn a_release_never_goes_around_the_policy() {
     let place = Place::new(THEN);
     let mut hub = place.open(AS_IT_IS);

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 
@@ -40,12 +40,13 @@ impl Clock for Manual {
 pub(super) struct Place {
     directory: TempDir,
     clock: Arc<Manual>,
+    entropy: AtomicU64,
 }
 
 impl Place {
     pub(super) fn new(now: &str) -> Self {
         let clock = Arc::new(Manual(AtomicI64::new(at(now).0)));
-        Self { directory: TempDir::new().unwrap(), clock }
+        Self { directory: TempDir::new().unwrap(), clock, entropy: AtomicU64::new(7) }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -64,12 +65,7 @@ impl Place {
         let disk = RealDisk::new(self.path(name)).unwrap();
         let (segment_bytes, reserve_bytes) = (4 << 20, 4 << 20);
         let options = Options { hub: "hub-1".into(), segment_bytes, limit_bytes: 64 << 20, reserve_bytes };
-        let mut entropy = 7;
-        let random = &mut || {
-            entropy += 1;
-            entropy
-        };
-        Journal::open(Arc::new(disk), options, random).unwrap()
+        Journal::open(Arc::new(disk), options, &mut || self.entropy.fetch_add(1, Ordering::Relaxed)).unwrap()
     }
 
     /// Starts under this policy.

@@ -38,7 +38,7 @@ pub(super) async fn errand(parts: &Parts, asked: KeptErrand) -> Result<Value, Pr
     })?;
     let Ok(report) = told.await else {
         return Err(busy(
-            "the journal took nothing of it, or the hub is stopping; what is in quarantine is unchanged",
+            "the hub is stopping, or its journal took nothing: ask again, what is done is not done twice",
         ));
     };
     let mut answer = serde_json::to_value(&report).map_err(|error| failed(&error))?;
