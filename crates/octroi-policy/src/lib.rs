@@ -65,7 +65,7 @@ pub use render::{counts, render, render_all, shown};
 pub use schema::json_schema;
 pub use testing::{TestResult, run_tests};
 pub use text::{Lang, Text};
-pub use time::{Date, Timestamp};
+pub use time::{Date, Timestamp, duration_micros};
 pub use transform::{
     COPY_ID_KEY, KeySource, NotYet, PseudonymKey, TransformError, TransformInput, TransformPlan,
     TransformRefused, Transformed,

@@ -152,6 +152,44 @@ impl fmt::Display for Date {
     }
 }
 
+/// An ISO 8601 duration (`P3Y`, `P1DT12H`, `PT15M`) in microseconds: whole numbers, units in order, each
+/// once, not zero altogether. A year counts 365 days and a month 30. What is longer than an `i64` says
+/// is as long as that.
+#[must_use]
+pub fn duration_micros(text: &str) -> Option<i64> {
+    const SECOND: i64 = 1_000_000;
+    const DAYS: &[(char, i64)] = &[
+        ('Y', 365 * MICROS_PER_DAY),
+        ('M', 30 * MICROS_PER_DAY),
+        ('W', 7 * MICROS_PER_DAY),
+        ('D', MICROS_PER_DAY),
+    ];
+    const CLOCK: &[(char, i64)] = &[('H', 3_600 * SECOND), ('M', 60 * SECOND), ('S', SECOND)];
+    let body = text.strip_prefix('P')?;
+    let (days, clock) = body.split_once('T').map_or((body, None), |(days, clock)| (days, Some(clock)));
+    if clock == Some("") {
+        return None;
+    }
+    let clock = parts_of_duration(clock.unwrap_or_default(), CLOCK)?;
+    Some(parts_of_duration(days, DAYS)?.saturating_add(clock)).filter(|micros| *micros > 0)
+}
+
+/// Numbers of at most six digits, each with one of the units, which come in this order.
+fn parts_of_duration(text: &str, units: &[(char, i64)]) -> Option<i64> {
+    let (mut sum, mut rest, mut left) = (0_i64, text, units.iter());
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, tail) = rest.split_at_checked(digits).filter(|_| (1..=6).contains(&digits))?;
+        let number: i64 = number.parse().ok()?;
+        let mut after = tail.chars();
+        let unit = after.next()?;
+        let (_, micros) = left.find(|(name, _)| *name == unit)?;
+        sum = sum.saturating_add(number.saturating_mul(*micros));
+        rest = after.as_str();
+    }
+    Some(sum)
+}
+
 /// In TOML a native datetime or its text; elsewhere text.
 fn text_of<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     #[derive(serde::Deserialize)]
@@ -235,6 +273,44 @@ mod tests {
         assert_eq!(Date::parse("2026-02-29"), None);
         assert_eq!(Date::parse("2026-13-01"), None);
         assert_eq!(Date::parse("1970-01-02"), Some(Date(1)));
+    }
+
+    #[test]
+    fn durations_are_whole_ordered_and_positive() {
+        const DAY: i64 = MICROS_PER_DAY;
+        for (good, micros) in [
+            ("P3Y", 3 * 365 * DAY),
+            ("P1M", 30 * DAY),
+            ("P7D", 7 * DAY),
+            ("PT15M", DAY / 96),
+            ("P1DT12H", DAY / 2 * 3),
+            ("P2W", 14 * DAY),
+            ("PT1H30M", DAY / 16),
+            ("PT0H1S", 1_000_000),
+            ("P999999Y", i64::MAX),
+        ] {
+            assert_eq!(duration_micros(good), Some(micros), "{good}");
+        }
+        for bad in [
+            "",
+            "P",
+            "PT",
+            "P1",
+            "7D",
+            "PD",
+            "P1H",
+            "PT1D",
+            "P1D2Y",
+            "P1D1D",
+            "P0D",
+            "P1.5D",
+            "P-1D",
+            "PT15MT",
+            "P1DT",
+            "P9999999D",
+        ] {
+            assert_eq!(duration_micros(bad), None, "{bad}");
+        }
     }
 
     #[test]

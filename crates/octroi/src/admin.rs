@@ -11,6 +11,7 @@ mod api;
 mod console;
 mod guard;
 mod problem;
+mod side_logs;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -31,9 +32,11 @@ use tokio::task::JoinSet;
 use tower_service::Service;
 
 use crate::metrics::Metrics;
+use crate::record::Log;
 use crate::status::Status;
 
 pub use problem::Problem;
+pub use side_logs::{KeptErrand, Which};
 
 /// Connections at one time; the next waits in the kernel's queue.
 const MAX_CONNECTIONS: usize = 128;
@@ -92,11 +95,31 @@ pub enum AdminCommand {
         /// The list.
         reply: Reply,
     },
-    /// What is in quarantine.
-    Quarantine {
+    /// What is in a side log.
+    Kept {
+        /// Which.
+        log: Log,
         /// How many at most.
         limit: usize,
         /// The list.
+        reply: Reply,
+    },
+    /// One message of a side log, and why it is there.
+    Show {
+        /// Which side log.
+        log: Log,
+        /// `generation/sequence` in it.
+        id: String,
+        /// Why whoever asks must see the payload; none: without it.
+        payload_because: Option<String>,
+        /// What is known of it.
+        reply: Reply,
+    },
+    /// Release or purge messages in quarantine.
+    Errand {
+        /// What, which and why.
+        errand: KeptErrand,
+        /// What was done.
         reply: Reply,
     },
     /// Why a message went where it went.
@@ -206,7 +229,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/health/live", get(api::live))
         .route("/health/ready", get(api::ready))
         .route("/api/v1/status", get(api::status))
-        .route("/api/v1/quarantine", get(api::quarantine))
+        .route("/api/v1/quarantine", get(side_logs::list))
+        .route("/api/v1/quarantine/show", get(side_logs::show))
+        .route("/api/v1/quarantine/release", post(side_logs::release))
+        .route("/api/v1/quarantine/purge", post(side_logs::purge))
         .route("/api/v1/explain", get(api::explain))
         .route("/api/v1/policy/versions", get(api::versions))
         .route("/api/v1/policy/activate", post(api::activate))

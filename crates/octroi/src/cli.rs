@@ -98,7 +98,7 @@ pub enum Command {
     /// The journal, read only.
     #[command(subcommand)]
     Journal(JournalCommand),
-    /// What is in quarantine.
+    /// What is in quarantine: list, show, release, purge.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Load for any MQTT broker, with an ack latency histogram.
@@ -333,7 +333,56 @@ pub enum QuarantineCommand {
         /// How many at most.
         #[arg(long, default_value_t = 50)]
         limit: usize,
+        /// What is held until a policy allows it, instead of what is in quarantine.
+        #[arg(long)]
+        held: bool,
     },
+    /// One message: why it is there, and what the policy in force makes of it.
+    Show {
+        /// As the list shows it: `generation/sequence`.
+        id: String,
+        #[command(flatten)]
+        /// Which hub.
+        hub: HubArg,
+        /// One that is held, instead of one in quarantine.
+        #[arg(long)]
+        held: bool,
+        /// Its payload too; say why you must see it, for the log.
+        #[arg(long, requires = "because")]
+        payload: bool,
+        /// Why.
+        #[arg(long)]
+        because: Option<String>,
+    },
+    /// Have messages decided again by the policy in force: what it routes goes, all else stays.
+    Release(KeptArgs),
+    /// Remove messages for good. This is the one way to lose what was acknowledged: say why.
+    Purge(KeptArgs),
+}
+
+/// Which messages of the quarantine. All that is given must hold.
+#[derive(Clone, Debug, Args)]
+pub struct KeptArgs {
+    /// As the list shows them: `generation/sequence`.
+    pub ids: Vec<String>,
+    /// Kept for this reason.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// Of this source, as the list shows it.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// All of them.
+    #[arg(long, conflicts_with_all = ["ids", "reason", "source"])]
+    pub all: bool,
+    /// Why, for the record; a purge must say.
+    #[arg(long)]
+    pub because: Option<String>,
+    /// Say what would be done only.
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    /// Which hub.
+    pub hub: HubArg,
 }
 
 /// `octroi config`

@@ -14,13 +14,13 @@ use std::fmt::Write as _;
 
 use octroi_policy::ast::Format;
 use octroi_policy::{
-    CopyInfo, CopyIx, Decision, Input, KeySource, Label, Policy, SourceIx, SpaceIx, TargetIx, Timestamp,
+    CopyInfo, CopyIx, Decision, KeySource, Label, Policy, SourceIx, SpaceIx, TargetIx, Timestamp,
     TransformInput, TransformPlan, Transformed, read,
 };
 
 use crate::outlet::Event;
 use crate::policies::{Active, Policies};
-use crate::record::{Message, StoredOutcome};
+use crate::record::{Message, Origin, StoredOutcome};
 
 /// The right to hand one record to one target.
 /// INVARIANT: made only by the gate, from a decision. No `Clone`, no `Deserialize`.
@@ -144,7 +144,7 @@ impl Gate<'_> {
     /// Why none is.
     pub fn ways(&self, message: &Message<'_>) -> Result<Ways, Withheld> {
         let stored = |policy: &Policy| ways_to(policy, self.target, &message.outcome);
-        if self.active.epoch(message.received.date()) == self.active.epoch(self.now.date())
+        if self.active.epoch(message.decided().date()) == self.active.epoch(self.now.date())
             && self.active.policy64 == message.policy
         {
             return Ok(Ways { open: stored(&self.active.policy), label: message.label });
@@ -182,13 +182,7 @@ impl Gate<'_> {
         Self: 'm,
     {
         let source = self.source(message)?;
-        let input = Input {
-            source,
-            topic: message.topic,
-            payload: message.payload,
-            user_properties: &message.user_properties,
-            received: self.now,
-        };
+        let input = message.input(source, self.now);
         // The decision's borrowed parts (device, time) are the record's own; only outcome and label matter here.
         let decision = self.active.policy.decide(&input);
         Some(Decision {
@@ -219,15 +213,15 @@ impl Gate<'_> {
         let source = source.ok_or(Withheld::NotAllowed)?;
         let domain = message.domain.and_then(|domain| policy.domains().get(domain.index()));
         let domain = domain.map_or("", |domain| domain.id.as_str());
-        let mut id = String::with_capacity(self.origin.len() + 21);
-        id.push_str(self.origin);
-        // Writing to a `String` cannot fail.
-        write!(id, "/{seq}").unwrap_or_default();
+        let decision = self.id(seq);
+        // Whatever was kept and released is the same message, and has the id of its first record.
+        let first = message.origin.map(|origin| self.first_id(origin));
+        let id = first.as_deref().unwrap_or(&decision);
         let commune = Some(message.commune).filter(|commune| !commune.is_empty());
         let device = Some(message.device).filter(|device| !device.is_empty());
         let mut event = Event {
             seq,
-            id: &id,
+            id,
             source: &source.id,
             topic: message.topic,
             time: message.time.unwrap_or(message.received),
@@ -242,7 +236,7 @@ impl Gate<'_> {
             domain,
             commune,
             producer: &source.producer,
-            decision: Some(&id),
+            decision: Some(&decision),
             payload: message.payload,
         };
         let leave = |event: Event<'_>| {
@@ -271,6 +265,21 @@ impl Gate<'_> {
                 leave(transformed(event, &made))
             }
         }
+    }
+
+    /// The id of a record of this journal.
+    fn id(&self, seq: u64) -> String {
+        let mut id = String::with_capacity(self.origin.len() + 21);
+        id.push_str(self.origin);
+        // Writing to a `String` cannot fail.
+        write!(id, "/{seq}").unwrap_or_default();
+        id
+    }
+
+    /// The id of a message's first record, which may be of an earlier journal.
+    fn first_id(&self, Origin { generation, seq, .. }: Origin) -> String {
+        let hub = self.origin.rsplit_once('/').map_or(self.origin, |(hub, _)| hub);
+        format!("{hub}/{generation:016x}/{seq}")
     }
 
     /// The transformed copy of a message; `event` is the original as it would leave.
@@ -375,4 +384,4 @@ fn content_type(format: Format, payload: &[u8]) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -165,7 +165,7 @@ impl Intake {
     /// Puts a message and its decision on record.
     pub fn keep(&mut self, active: &Active, arrived: &Arrived<'_>, decided: Decided<'_>) {
         let Decided { received, source, outcome, label, domain, commune, device, time } = decided;
-        let mut targets = 0;
+        let mut targets = active.targets(&outcome);
         let mut count = |destination| {
             if let Some(source) = source {
                 self.flows.count(active.flows.at(source, label.level, destination));
@@ -174,14 +174,10 @@ impl Intake {
         let counted = match &outcome {
             StoredOutcome::Routed { space, copies } => {
                 if let Some(space) = active.policy.spaces().get(space.index()) {
-                    targets |= active.mask(space.target);
                     count(Destination::Target(space.target.index()));
                 }
                 for copy in copies {
-                    if let Some(rule) = active.policy.copies().get(copy.index()) {
-                        targets |= active.mask(rule.to);
-                        count(Destination::Copy(copy.index()));
-                    }
+                    count(Destination::Copy(copy.index()));
                 }
                 metrics::Outcome::Routed
             }
@@ -202,6 +198,7 @@ impl Intake {
         let record = Message {
             policy: active.policy64,
             received,
+            origin: None,
             time,
             outcome,
             label,

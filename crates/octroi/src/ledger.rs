@@ -14,11 +14,21 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::outlet::Bounds;
 use crate::record::{
-    Input, Intent, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome, put_text,
+    Fate, Input, Intent, Log, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome, What,
+    put_text,
 };
 
 /// The journal's bits.
 pub const BITS: usize = 64;
+
+/// What left a side log in one of the ways there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Messages: these moved in the balance.
+    pub messages: u64,
+    /// All that was kept, one target's share of a routed message included.
+    pub entries: u64,
+}
 
 /// What a chunk of records, or a whole journal, holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,14 +36,19 @@ pub const BITS: usize = 64;
 pub struct Tally {
     /// Publishes taken in: counted before they are decided, and again when records are read back.
     pub received: u64,
-    /// To a primary space.
+    /// To a primary space, on arrival.
     pub routed: u64,
-    /// Kept: a doubt.
+    /// Kept, on arrival: a doubt.
     pub quarantined: u64,
-    /// Kept: no allowed target on that day.
+    /// Kept, on arrival: no allowed target on that day.
     pub held: u64,
     /// Refused, on record.
     pub refused: u64,
+    /// What left the side logs since.
+    pub left: BTreeMap<Log, BTreeMap<What, Left>>,
+    /// What the chunk announces: at most one fate.
+    #[serde(skip)]
+    pub fate: Option<Fate>,
     /// Records assigned, by the journal's bit.
     pub assigned: Vec<u64>,
     /// The latest policy time, microseconds.
@@ -48,6 +63,8 @@ impl Default for Tally {
             quarantined: 0,
             held: 0,
             refused: 0,
+            left: BTreeMap::new(),
+            fate: None,
             assigned: vec![0; BITS],
             latest: i64::MIN,
         }
@@ -62,6 +79,12 @@ impl Tally {
             StoredOutcome::Quarantined(_) => self.quarantined += 1,
             StoredOutcome::Held(..) => self.held += 1,
         }
+        self.assign(targets, received);
+    }
+
+    /// Counts a record's targets; all there is to count for a message that has an origin: where that moved
+    /// in the balance, the fate beside it says.
+    pub fn assign(&mut self, targets: u64, received: Timestamp) {
         let mut rest = targets;
         while rest != 0 {
             let bit = rest.trailing_zeros() as usize;
@@ -79,17 +102,69 @@ impl Tally {
         self.latest = self.latest.max(received.0);
     }
 
+    /// Counts what becomes of kept messages.
+    pub fn fate(&mut self, fate: &Fate) {
+        let left = self.left.entry(fate.log).or_default().entry(fate.what).or_default();
+        left.messages += fate.messages;
+        left.entries += fate.seqs.len() as u64;
+        self.latest = self.latest.max(fate.at);
+    }
+
+    /// What left a side log in that way.
+    #[must_use]
+    pub fn left(&self, log: Log, what: What) -> Left {
+        self.left.get(&log).and_then(|left| left.get(&what)).copied().unwrap_or_default()
+    }
+
+    /// Where the messages are by now.
+    #[must_use]
+    pub fn balance(&self) -> Balance {
+        let messages = |log, what| signed(self.left(log, what).messages);
+        let of_both = |what| Log::ALL.map(|log| messages(log, what)).iter().sum::<i64>();
+        let released = Log::ALL.map(|log| messages(log, What::Released));
+        let purged = Log::ALL.map(|log| messages(log, What::Purged));
+        let expired = messages(Log::Hold, What::Expired);
+        let [from_quarantine, from_hold] = released;
+        let [quarantine_purged, hold_purged] = purged;
+        Balance {
+            routed: signed(self.routed) + of_both(What::Released),
+            quarantined: signed(self.quarantined) + expired - from_quarantine - quarantine_purged,
+            held: signed(self.held) - expired - from_hold - hold_purged,
+            purged: of_both(What::Purged),
+        }
+    }
+
     fn add(&mut self, other: &Self) {
         self.received += other.received;
         self.routed += other.routed;
         self.quarantined += other.quarantined;
         self.held += other.held;
         self.refused += other.refused;
+        for (log, ways) in &other.left {
+            for (what, theirs) in ways {
+                let mine = self.left.entry(*log).or_default().entry(*what).or_default();
+                mine.messages += theirs.messages;
+                mine.entries += theirs.entries;
+            }
+        }
         for (mine, theirs) in self.assigned.iter_mut().zip(&other.assigned) {
             *mine += theirs;
         }
         self.latest = self.latest.max(other.latest);
     }
+}
+
+/// Where the messages of a tally are by now. Signed: below 0 something was done twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// To a primary space, those included that were released.
+    pub routed: i64,
+    /// In quarantine.
+    pub quarantined: i64,
+    /// In the hold log.
+    pub held: i64,
+    /// Gone from the side logs for good.
+    pub purged: i64,
 }
 
 /// What became of a target's records.
@@ -122,6 +197,9 @@ pub struct Ledger {
     pub epoch: EpochNote,
     /// Batches that may be on a target and are not below its cursor.
     pub intents: BTreeMap<u8, Vec<(u64, u64)>>,
+    /// What was last announced for kept messages. The next is announced only after the tombstones of this one
+    /// are synced, so this one alone may have to be finished after a crash.
+    pub fate: Option<Fate>,
     /// Persistent sessions: identity and client id, with their expiry in seconds.
     pub sessions: BTreeMap<String, u32>,
 }
@@ -144,6 +222,14 @@ impl Ledger {
     /// Adds what a writer counted.
     pub fn add(&mut self, tally: &Tally) {
         self.tally.add(tally);
+        if let Some(fate) = &tally.fate {
+            self.announced(fate.clone());
+        }
+    }
+
+    fn announced(&mut self, fate: Fate) {
+        self.tally.fate(&fate);
+        self.fate = Some(fate);
     }
 
     /// Applies one record, as read back.
@@ -154,8 +240,12 @@ impl Ledger {
         match kind {
             RecordKind::Message => {
                 let message = Message::read(bytes)?;
-                self.tally.received += 1;
-                self.tally.message(&message.outcome, targets, message.received);
+                if message.origin.is_some() {
+                    self.tally.assign(targets, message.decided());
+                } else {
+                    self.tally.received += 1;
+                    self.tally.message(&message.outcome, targets, message.received);
+                }
             }
             RecordKind::Refusal => {
                 let refusal = Refusal::read(bytes)?;
@@ -186,6 +276,8 @@ impl Ledger {
             RecordKind::SessionEnded => {
                 self.sessions.remove(Input(bytes).text("session")?);
             }
+            RecordKind::Fate => self.announced(Fate::read(bytes)?),
+            RecordKind::Boundary => self.tally.latest = self.tally.latest.max(Input(bytes).i64("time")?),
             RecordKind::Kept => {}
         }
         Ok(())
@@ -212,12 +304,13 @@ impl Ledger {
         bounds
     }
 
-    /// What does not balance; 0 unless something was lost or counted twice.
+    /// What does not balance; 0 unless something was lost, counted twice, or left a side log twice.
     #[must_use]
     pub fn unaccounted(&self) -> i64 {
-        let tally = &self.tally;
-        let placed = tally.routed + tally.quarantined + tally.held + tally.refused;
-        i64::try_from(tally.received).unwrap_or(i64::MAX) - i64::try_from(placed).unwrap_or(i64::MAX)
+        let Balance { routed, quarantined, held, purged } = self.tally.balance();
+        let placed = routed + quarantined + held + purged + signed(self.tally.refused);
+        let twice = quarantined.min(0) + held.min(0);
+        signed(self.tally.received) - placed + twice
     }
 
     /// Records assigned to a target and neither delivered nor withheld yet.
@@ -225,9 +318,12 @@ impl Ledger {
     pub fn pending(&self, target: u8) -> i64 {
         let assigned = self.tally.assigned.get(usize::from(target)).copied().unwrap_or(0);
         let done = self.done.get(&target).copied().unwrap_or_default();
-        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         signed(assigned) - signed(done.delivered) - signed(done.withheld)
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// The bytes of an epoch record.
@@ -289,6 +385,7 @@ mod tests {
             let message = Message {
                 policy: 1,
                 received,
+                origin: None,
                 time: None,
                 outcome: outcome.clone(),
                 label: Label::default(),
@@ -325,6 +422,56 @@ mod tests {
         assert_eq!(ledger.intents_from(2, 9), [Bounds { first: 4, last: 9 }]);
         ledger.cursor_moved(2, 10);
         assert!(ledger.intents_from(2, 0).is_empty());
+    }
+
+    fn fate(log: Log, what: What, messages: u64, seqs: Vec<u64>) -> Fate {
+        Fate { log, generation: 1, what, at: 9, why: String::new(), messages, seqs }
+    }
+
+    #[test]
+    fn what_leaves_a_side_log_moves_in_the_balance_and_is_not_received_again() {
+        let mut written = Ledger::default();
+        (written.tally.received, written.tally.quarantined, written.tally.held) = (5, 3, 2);
+        let mut replayed = written.clone();
+        let fates = [
+            fate(Log::Quarantine, What::Released, 1, vec![4]),
+            fate(Log::Hold, What::Released, 1, vec![1, 2]),
+            fate(Log::Hold, What::Expired, 1, vec![3]),
+            fate(Log::Quarantine, What::Purged, 2, vec![5, 6]),
+        ];
+        for announced in &fates {
+            written.add(&Tally { fate: Some(announced.clone()), ..Tally::default() });
+            replayed.apply(RecordKind::Fate, 0, &announced.to_bytes()).unwrap();
+        }
+        assert_eq!(written, replayed);
+        assert_eq!(written.fate.as_ref(), fates.last(), "the one that a crash may leave unfinished");
+        let balance = Balance { routed: 2, quarantined: 1, held: 0, purged: 2 };
+        assert_eq!((written.tally.balance(), written.unaccounted()), (balance, 0));
+        assert_eq!(written.tally.left(Log::Hold, What::Released), Left { messages: 1, entries: 2 });
+        assert_eq!(written.tally.latest, 9, "policy time is on record");
+        let mut bytes = Vec::new();
+        written.write_snapshot(&mut bytes);
+        assert_eq!(Ledger::from_snapshot(&bytes).unwrap(), written);
+    }
+
+    #[test]
+    fn what_was_released_twice_shows_in_the_balance() {
+        let mut ledger = Ledger::default();
+        (ledger.tally.received, ledger.tally.held) = (1, 1);
+        for _ in 0..2 {
+            ledger
+                .add(&Tally { fate: Some(fate(Log::Hold, What::Released, 1, vec![1])), ..Tally::default() });
+        }
+        assert_eq!(ledger.unaccounted(), -1);
+    }
+
+    #[test]
+    fn a_boundary_on_record_is_a_time_that_policy_time_does_not_go_behind() {
+        let mut ledger = Ledger::default();
+        ledger.apply(RecordKind::Boundary, 0, &7_i64.to_le_bytes()).unwrap();
+        ledger.apply(RecordKind::Boundary, 0, &5_i64.to_le_bytes()).unwrap();
+        assert_eq!(ledger.tally.latest, 7);
+        assert!(ledger.apply(RecordKind::Boundary, 0, &[1]).is_err());
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod outlet;
 pub mod pipeline;
 pub mod policies;
 pub mod record;
+pub mod release;
 pub mod server;
 pub mod session;
 pub mod sessions;

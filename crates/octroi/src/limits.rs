@@ -76,6 +76,14 @@ pub const ADMIN_COMMANDS: usize = 16;
 pub const PASSWORD_CHECKS: usize = 2;
 /// Records that a relay withholds before it waits for the side log's sync.
 pub const WITHHELD: usize = 1_024;
+/// Kept messages that leave a side log together, and whose fate the ledger remembers.
+pub const LEAVING: usize = 1_024;
+/// Ids that one answer to an operator's errand names; then it says where to go on.
+pub const ERRAND_IDS: usize = 10_000;
+/// Reads of a side log that one errand takes; then the same.
+pub const ERRAND_READS: u32 = 64;
+/// Errands that wait.
+pub const ERRANDS: usize = 4;
 
 const _: () = assert!(CHUNK_BYTES * 4 <= IN_FLIGHT_BYTES);
 const _: () = assert!((CHUNK_BYTES as u64) * 16 < JOURNAL_LEAST_BYTES);

@@ -93,6 +93,7 @@ pub const QUARANTINE_REASONS: &[&str] = &[
     "ambiguous_payload",
     "cannot_decode",
     "domain_not_allowed",
+    "hold_max",
     "invalid_record",
     "no_allowed_target",
     "no_rule_matches",

@@ -24,13 +24,13 @@ use crate::clock::Clock;
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
 use crate::gate::Gate;
 use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Sender};
-use crate::keeper::{Keep, Keeper, Log};
+use crate::keeper::{Keep, Keeper};
 use crate::ledger::stored;
 use crate::limits;
 use crate::metrics::{OutletError, TargetMetrics};
 use crate::outlet::{DeliverError, Outlet, Progress};
 use crate::policies::{Active, Policies};
-use crate::record::{Intent, Message, RecordKind};
+use crate::record::{Intent, Log, Message, RecordKind};
 use crate::status::OutletState;
 
 /// Policy time: the wall clock, or the latest time on record where that is
@@ -160,6 +160,8 @@ pub struct Relay {
     pub target: String,
     /// Its bit in the journal.
     pub bit: TargetBit,
+    /// The journal's generation.
+    pub generation: u64,
     /// Where it reads.
     pub reader: Reader,
     /// Where it delivers.
@@ -374,7 +376,8 @@ impl Relay {
                 self.metrics.gate_blocked(1);
                 at.open.push_back((entry.seq, true, now));
                 if withheld.waits() {
-                    at.withheld.push(Keep::new(&target, withheld.name(), entry.seq, entry.bytes));
+                    let judged = (active.policy64, now);
+                    at.withheld.push(self.withheld(withheld.name(), entry.seq, entry.bytes, judged));
                 }
             }
             at.next = entry.seq + 1;
@@ -525,8 +528,24 @@ impl Relay {
         self.reader.seek(seq);
         self.reader.next(Some(self.bit), 1, &mut batch).map_err(failed)?;
         let Some(entry) = batch.iter().find(|entry| entry.seq == seq) else { return Ok(true) };
-        let keep = vec![Keep::new(&self.target, reason, seq, entry.bytes)];
+        let judged = (self.policies.current().policy64, self.clock.now());
+        let keep = vec![self.withheld(reason, seq, entry.bytes, judged)];
         self.keeper.keep(Log::Quarantine, keep).map_err(|_| RelayError::Gone { target: self.target.clone() })
+    }
+
+    /// A record that does not go to this target, by the policy and at the time that said so.
+    fn withheld(&self, reason: &str, seq: u64, bytes: &[u8], judged: (u64, Timestamp)) -> Keep {
+        let (policy, since) = judged;
+        Keep {
+            generation: self.generation,
+            origin: seq,
+            since,
+            policy,
+            by: self.target.clone(),
+            target: self.target.clone(),
+            reason: reason.to_owned(),
+            message: bytes.to_vec(),
+        }
     }
 
     /// What was withheld, into the hold log; synced when this returns `true`. `false`: there is no room.

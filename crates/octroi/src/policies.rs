@@ -26,6 +26,7 @@ pub use store::{Activation, Store, StoreError};
 use crate::flows::Flows;
 use crate::keys::KeyError;
 use crate::metrics::{Metrics, Qualification, SourceMetrics};
+use crate::record::StoredOutcome;
 
 /// The names of the journal's bits that are no target's: ids cannot begin with `#`.
 pub const QUARANTINE: &str = "#quarantine";
@@ -128,6 +129,15 @@ impl Active {
     #[must_use]
     pub fn mask(&self, target: TargetIx) -> u64 {
         self.bit(target).map_or(0, TargetBit::mask)
+    }
+
+    /// The bits of the targets that a decision of this policy sends a message to.
+    #[must_use]
+    pub fn targets(&self, outcome: &StoredOutcome) -> u64 {
+        let StoredOutcome::Routed { space, copies } = outcome else { return 0 };
+        let space = self.policy.spaces().get(space.index()).map_or(0, |space| self.mask(space.target));
+        let copies = copies.iter().filter_map(|copy| self.policy.copies().get(copy.index()));
+        copies.fold(space, |bits, rule| bits | self.mask(rule.to))
     }
 
     /// The policy epoch of a day: the policy and the last dated boundary before it.

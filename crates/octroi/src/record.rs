@@ -9,7 +9,13 @@
 //!
 //! Reading is total: bytes that are no record are an error, never a panic.
 
-use octroi_policy::{CopyIx, DomainIx, Label, Level, Markings, Reason, SpaceIx, TargetIx, Timestamp};
+use octroi_policy::{
+    self as policy, CopyIx, DomainIx, Label, Level, Markings, Reason, SourceIx, SpaceIx, TargetIx, Timestamp,
+};
+
+mod kept;
+
+pub use kept::{Fate, Kept, Log, What};
 
 /// What kind of record; the journal stores it beside the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,10 @@ pub enum RecordKind {
     SessionEnded = 0x07,
     /// A message in a side log: why it is kept, for which target, and the record as it was.
     Kept = 0x08,
+    /// What becomes of kept messages: announced in the journal, then a tombstone in their side log.
+    Fate = 0x10,
+    /// A dated boundary of the policy passed: policy time does not go back behind it.
+    Boundary = 0x11,
 }
 
 impl RecordKind {
@@ -46,6 +56,8 @@ impl RecordKind {
             Self::SessionOpened,
             Self::SessionEnded,
             Self::Kept,
+            Self::Fate,
+            Self::Boundary,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)
@@ -76,13 +88,26 @@ pub enum StoredOutcome {
     Held(Reason, Option<TargetIx>),
 }
 
+/// Where a message was first on record, if it was kept in a side log and is on its way again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The journal's generation then.
+    pub generation: u64,
+    /// Its sequence number there.
+    pub seq: u64,
+    /// Policy time of the decision that stands in the new record.
+    pub decided: Timestamp,
+}
+
 /// A message with its decision, borrowed from the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
     /// The first eight bytes of the hash of the policy that decided.
     pub policy: u64,
-    /// Policy time of the decision, which is when it was received.
+    /// Policy time of its arrival, which is when it was decided, but for what has an origin.
     pub received: Timestamp,
+    /// The first record of what was kept; `None`: this is it.
+    pub origin: Option<Origin>,
     /// When it was measured.
     pub time: Option<Timestamp>,
     /// What was decided.
@@ -107,8 +132,9 @@ pub struct Message<'a> {
     pub payload: &'a [u8],
 }
 
-/// Format of message headers; a reader refuses what is newer.
+/// Format of message headers; a reader refuses what is newer. Version 2 has an origin, version 1 has none.
 const MESSAGE_VERSION: u8 = 1;
+const WITH_ORIGIN: u8 = 2;
 
 const RETAIN: u8 = 1;
 const HAS_TIME: u8 = 2;
@@ -122,7 +148,7 @@ const HELD_FOR: u8 = 3;
 impl<'a> Message<'a> {
     /// Appends the header; the payload follows it in the record.
     pub fn write_header(&self, out: &mut Vec<u8>) {
-        out.push(MESSAGE_VERSION);
+        out.push(if self.origin.is_some() { WITH_ORIGIN } else { MESSAGE_VERSION });
         let mut flags = 0;
         flags |= if self.retain { RETAIN } else { 0 };
         flags |= if self.time.is_some() { HAS_TIME } else { 0 };
@@ -130,6 +156,11 @@ impl<'a> Message<'a> {
         out.push(flags);
         out.extend_from_slice(&self.policy.to_le_bytes());
         out.extend_from_slice(&self.received.0.to_le_bytes());
+        if let Some(Origin { generation, seq, decided }) = self.origin {
+            out.extend_from_slice(&generation.to_le_bytes());
+            out.extend_from_slice(&seq.to_le_bytes());
+            out.extend_from_slice(&decided.0.to_le_bytes());
+        }
         if let Some(time) = self.time {
             out.extend_from_slice(&time.0.to_le_bytes());
         }
@@ -170,12 +201,21 @@ impl<'a> Message<'a> {
     /// The bytes are no message, or of a newer format.
     pub fn read(bytes: &'a [u8]) -> Result<Self, RecordError> {
         let mut input = Input(bytes);
-        if input.u8("version")? != MESSAGE_VERSION {
+        let version = input.u8("version")?;
+        if ![MESSAGE_VERSION, WITH_ORIGIN].contains(&version) {
             return Err(RecordError { field: "version" });
         }
         let flags = input.u8("flags")?;
         let policy = input.u64("policy")?;
         let received = Timestamp(input.i64("received")?);
+        let origin = match version {
+            WITH_ORIGIN => Some(Origin {
+                generation: input.u64("origin")?,
+                seq: input.u64("origin")?,
+                decided: Timestamp(input.i64("origin")?),
+            }),
+            _ => None,
+        };
         let time = if flags & HAS_TIME == 0 { None } else { Some(Timestamp(input.i64("time")?)) };
         let domain = if flags & HAS_DOMAIN == 0 {
             None
@@ -215,6 +255,7 @@ impl<'a> Message<'a> {
         Ok(Self {
             policy,
             received,
+            origin,
             time,
             outcome,
             label: Label { level, markings },
@@ -227,6 +268,24 @@ impl<'a> Message<'a> {
             user_properties,
             payload: input.0,
         })
+    }
+
+    /// Policy time of the decision in this record.
+    #[must_use]
+    pub fn decided(&self) -> Timestamp {
+        self.origin.map_or(self.received, |origin| origin.decided)
+    }
+
+    /// What it is decided from, by a policy that knows its sender as `source`, as of `now`.
+    #[must_use]
+    pub fn input(&self, source: SourceIx, now: Timestamp) -> policy::Input<'_> {
+        policy::Input {
+            source,
+            topic: self.topic,
+            payload: self.payload,
+            user_properties: &self.user_properties,
+            received: now,
+        }
     }
 }
 
@@ -338,44 +397,6 @@ impl<'a> Refusal<'a> {
     }
 }
 
-/// A message in a side log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept<'a> {
-    /// Its sequence number in the journal it came from.
-    pub origin: u64,
-    /// Who put it here: empty, the decision at its arrival; else the relay of that target.
-    pub by: &'a str,
-    /// The target it is held for; empty: none in particular.
-    pub target: &'a str,
-    /// Stable name of why.
-    pub reason: &'a str,
-    /// The message record as it was.
-    pub message: &'a [u8],
-}
-
-impl<'a> Kept<'a> {
-    /// Everything but the message, which follows it in the record.
-    pub fn write_header(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.origin.to_le_bytes());
-        put_text(out, self.by);
-        put_text(out, self.target);
-        put_text(out, self.reason);
-    }
-
-    /// From bytes.
-    ///
-    /// # Errors
-    /// The bytes are no kept message.
-    pub fn read(bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let mut input = Input(bytes);
-        let origin = input.u64("origin")?;
-        let by = input.text("by")?;
-        let target = input.text("target")?;
-        let reason = input.text("reason")?;
-        Ok(Self { origin, by, target, reason, message: input.0 })
-    }
-}
-
 /// At most `bytes` of the text, at a character boundary.
 #[must_use]
 pub fn cut(text: &str, bytes: usize) -> &str {
@@ -446,6 +467,7 @@ mod tests {
         Message {
             policy: 0x0123_4567_89ab_cdef,
             received: Timestamp(1_795_000_000_000_000),
+            origin: None,
             time: Some(Timestamp(-1)),
             outcome,
             label: Label { level: Level::Sensitive, markings: Markings::from_bits(0b1011) },
@@ -460,6 +482,8 @@ mod tests {
         }
     }
 
+    const ORIGIN: Option<Origin> = Some(Origin { generation: 7, seq: 9, decided: Timestamp(11) });
+
     fn outcomes() -> Vec<StoredOutcome> {
         let copies = vec![CopyIx::from_index(0).unwrap(), CopyIx::from_index(9).unwrap()];
         vec![
@@ -473,8 +497,10 @@ mod tests {
 
     #[test]
     fn a_message_is_read_back_as_it_was_written() {
-        for outcome in outcomes() {
-            let message = message(outcome);
+        for (outcome, origin) in
+            outcomes().into_iter().flat_map(|outcome| [(outcome.clone(), None), (outcome, ORIGIN)])
+        {
+            let message = Message { origin, ..message(outcome) };
             let mut bytes = Vec::new();
             message.write_header(&mut bytes);
             bytes.extend_from_slice(message.payload);
@@ -484,9 +510,9 @@ mod tests {
 
     #[test]
     fn a_message_cut_anywhere_or_with_any_byte_changed_is_no_panic() {
-        for outcome in outcomes() {
+        for (n, outcome) in outcomes().into_iter().enumerate() {
             let mut bytes = Vec::new();
-            message(outcome).write_header(&mut bytes);
+            Message { origin: ORIGIN.filter(|_| n % 2 == 0), ..message(outcome) }.write_header(&mut bytes);
             for end in 0..bytes.len() {
                 assert!(Message::read(&bytes[..end]).is_err(), "cut at {end}");
             }
@@ -504,7 +530,7 @@ mod tests {
     fn a_newer_header_is_refused() {
         let mut bytes = Vec::new();
         message(outcomes().remove(0)).write_header(&mut bytes);
-        bytes[0] = MESSAGE_VERSION + 1;
+        bytes[0] = WITH_ORIGIN + 1;
         assert_eq!(Message::read(&bytes), Err(RecordError { field: "version" }));
     }
 
@@ -522,11 +548,6 @@ mod tests {
             digest: [7; 32],
         };
         assert_eq!(Refusal::read(&refusal.to_bytes()), Ok(refusal));
-        let kept = Kept { origin: 9, by: "", target: "dc", reason: "no_rule_matches", message: b"rest" };
-        let mut bytes = Vec::new();
-        kept.write_header(&mut bytes);
-        bytes.extend_from_slice(kept.message);
-        assert_eq!(Kept::read(&bytes), Ok(kept));
     }
 
     #[test]

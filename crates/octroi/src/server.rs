@@ -10,9 +10,14 @@ mod admin_task;
 mod boot;
 mod status_task;
 
+#[cfg(test)]
+pub(crate) use boot::replay;
+
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -29,13 +34,14 @@ use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::identity::Identify;
-use crate::keeper::Keeper;
+use crate::keeper::{Errand, Keeper};
 use crate::keys::Keys;
 use crate::limits;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::pipeline::{Ingress, PolicyClock, RelayView};
 use crate::policies::Policies;
+use crate::record::Log;
 use crate::session::Shared;
 use crate::sessions::{Connections, Sessions};
 use crate::state::State;
@@ -73,6 +79,10 @@ struct Parts {
     generation: u64,
     fenced: Vec<String>,
     keys: Arc<Keys>,
+    /// To the keeper: what operators ask of the side logs.
+    errands: SyncSender<Errand>,
+    /// The side logs' generations, and readers to clone.
+    side_logs: BTreeMap<Log, (u64, Reader)>,
     /// At the head of the journal; clone it.
     reader: Reader,
 }

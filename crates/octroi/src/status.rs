@@ -32,6 +32,9 @@ pub struct Status {
     pub quarantine: Vec<KeptStatus>,
     /// The balance.
     pub conservation: Conservation,
+    /// What left the side logs.
+    #[serde(default)]
+    pub left: LeftStatus,
 }
 
 /// The policy in force.
@@ -143,20 +146,37 @@ pub struct KeptStatus {
     pub messages: u64,
 }
 
-/// The law: `received = routed + quarantined + held + refused`, and for each
-/// target `assigned = delivered + pending + withheld`. Since the start of the journal.
+/// What left the side logs since the start of the journal, one target's share of a message included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LeftStatus {
+    /// From the quarantine, on an operator's word and by the policy.
+    pub quarantine_released: u64,
+    /// From the quarantine, for good.
+    pub quarantine_purged: u64,
+    /// From the hold log, as soon as a policy allowed it.
+    pub hold_released: u64,
+    /// From the hold log to the quarantine, after `hold_max`.
+    pub hold_expired: u64,
+}
+
+/// The law: `received = routed + quarantined + held + refused + purged`, and for
+/// each target `assigned = delivered + pending + withheld`. Since the start of the
+/// journal; what was released moved from quarantined or held to routed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conservation {
     /// Acknowledged, and refusals on record.
     pub received: u64,
-    /// To a primary space.
+    /// To a primary space, those included that were released.
     pub routed: u64,
-    /// Kept: a doubt.
+    /// In quarantine.
     pub quarantined: u64,
-    /// Kept: no allowed target today.
+    /// Held: no target was allowed for them yet.
     pub held: u64,
     /// Refused, on record.
     pub refused: u64,
+    /// Purged from the quarantine: gone for good.
+    #[serde(default)]
+    pub purged: u64,
     /// What does not balance, over everything: must be 0.
     pub unaccounted: i64,
 }

@@ -123,6 +123,7 @@ texts! {
     B_QUARANTINED = "en quarantaine", "quarantined";
     B_HELD = "retenus", "held";
     B_REFUSED = "refusés", "refused";
+    B_PURGED = "supprimés", "purged";
     BALANCED = "Le compte est bon", "It balances";
 }
 
@@ -200,6 +201,10 @@ pub fn reason(lang: Lang, name: &str) -> Option<&'static str> {
         "domain_not_allowed" => Text {
             fr: "Métier que cette source ne traite pas",
             en: "A domain that this source does not serve",
+        },
+        "hold_max" => Text {
+            fr: "Retenu plus longtemps que la politique ne le permet",
+            en: "Held for longer than the policy allows",
         },
         "invalid_record" => Text {
             fr: "La cible a refusé ce message comme invalide",

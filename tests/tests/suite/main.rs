@@ -15,5 +15,6 @@ mod outage;
 mod pages;
 mod policy;
 mod routes;
+mod side_logs;
 mod stop;
 mod tidy;

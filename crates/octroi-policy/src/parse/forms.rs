@@ -1,5 +1,5 @@
 //! The small languages inside a policy's text: ids, versions, countries,
-//! durations, origins in a message, ways to satisfy a requirement. Each says
+//! origins in a message, ways to satisfy a requirement. Each says
 //! whether a text is well formed; what it means is for others.
 
 pub(super) fn is_id(text: &str) -> bool {
@@ -21,31 +21,6 @@ pub(super) fn is_version(text: &str) -> bool {
 
 pub(super) fn is_country(text: &str) -> bool {
     text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_uppercase())
-}
-
-/// `P3Y`, `P1DT12H`, `PT15M`: whole numbers, units in order, each once, not zero altogether.
-pub(super) fn is_duration(text: &str) -> bool {
-    let Some(body) = text.strip_prefix('P') else { return false };
-    let (days, clock) = body.split_once('T').map_or((body, None), |(days, clock)| (days, Some(clock)));
-    let mut positive = false;
-    let mut part = |text: &str, units: &str| {
-        let (mut digits, mut left) = (String::new(), units);
-        for c in text.chars() {
-            if c.is_ascii_digit() && digits.len() < 6 {
-                digits.push(c);
-            } else {
-                let Some((_, later)) = left.split_once(c).filter(|_| !digits.is_empty()) else {
-                    return false;
-                };
-                positive |= digits.bytes().any(|byte| byte != b'0');
-                digits.clear();
-                left = later;
-            }
-        }
-        digits.is_empty()
-    };
-    let well_formed = part(days, "YMWD") && clock.is_none_or(|clock| !clock.is_empty() && part(clock, "HMS"));
-    well_formed && positive
 }
 
 /// `tag:insee`, `topic:2`, `field:a.b`
@@ -74,31 +49,6 @@ pub(super) fn is_way(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_whole_ordered_and_positive() {
-        for good in ["P3Y", "P7D", "PT15M", "P1D", "P1DT12H", "P2W", "PT1H30M"] {
-            assert!(is_duration(good), "{good}");
-        }
-        for bad in [
-            "",
-            "P",
-            "PT",
-            "P1",
-            "7D",
-            "PD",
-            "P1H",
-            "PT1D",
-            "P1D2Y",
-            "P0D",
-            "P1.5D",
-            "P-1D",
-            "PT15MT",
-            "P9999999D",
-        ] {
-            assert!(!is_duration(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn ids_versions_and_origins_have_their_form() {

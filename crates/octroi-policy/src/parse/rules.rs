@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use super::forms::{example_of, is_country, is_duration, is_id, is_name, is_origin, is_version, is_way};
+use super::forms::{example_of, is_country, is_id, is_name, is_origin, is_version, is_way};
 use super::shape::{error, why_type};
 use super::suggestion;
 use crate::ast::{Block, Comparison, Document, LeafType, Never, OneOrMany, Requirement, Step, When};
 use crate::text::text;
+use crate::time::duration_micros;
 use crate::{Code, Finding, Location, Text, topic};
 
 pub(super) fn check(document: &Document, findings: &mut Vec<Finding>) {
@@ -61,7 +62,7 @@ impl Rules<'_> {
             "write P7D for seven days, PT15M for fifteen minutes",
             "écrire P7D pour sept jours, PT15M pour quinze minutes",
         );
-        self.form(block, key, is_duration(text), message, fix);
+        self.form(block, key, duration_micros(text).is_some(), message, fix);
     }
 
     fn version<T>(&mut self, block: &Block<T>, key: &str, text: &str) {

@@ -20,10 +20,6 @@ use super::{AdminCommand, Problem, Reply, Shared, guard};
 use crate::status::Status;
 use crate::words::{Lang, Tone, Verdict};
 
-/// How many quarantined messages one answer lists.
-const QUARANTINE_LIMIT: usize = 1_000;
-const QUARANTINE_DEFAULT: usize = 100;
-
 impl Shared {
     pub(super) fn status(&self) -> Arc<Status> {
         Arc::clone(&self.parts.status.borrow())
@@ -35,7 +31,10 @@ impl Shared {
     }
 
     /// Hands a command to the hub's task and waits for its answer.
-    async fn ask(&self, command: impl FnOnce(Reply) -> AdminCommand) -> Result<Json<Value>, Problem> {
+    pub(super) async fn ask(
+        &self,
+        command: impl FnOnce(Reply) -> AdminCommand,
+    ) -> Result<Json<Value>, Problem> {
         if !self.loopback {
             return Err(guard::loopback_only());
         }
@@ -98,24 +97,6 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Json<Value> {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct QuarantineQuery {
-    limit: Option<usize>,
-}
-
-pub(super) async fn quarantine(
-    State(shared): State<Arc<Shared>>,
-    query: Result<Query<QuarantineQuery>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
-    let limit = asked(query)?.limit.unwrap_or(QUARANTINE_DEFAULT);
-    if limit > QUARANTINE_LIMIT {
-        let detail = format!("`limit` is {limit}; the most is {QUARANTINE_LIMIT}");
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
-    shared.ask(|reply| AdminCommand::Quarantine { limit, reply }).await
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct ExplainQuery {
     id: String,
 }
@@ -174,7 +155,7 @@ pub(super) async fn wrong_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method; see `Allow`")
 }
 
-fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
+pub(super) fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
     match query {
         Ok(Query(query)) => Ok(query),
         Err(rejection) => Err(Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())),
@@ -182,7 +163,7 @@ fn asked<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Problem> {
 }
 
 /// A JSON body. The media type is required: a form of another site cannot send it unasked.
-fn written<T: DeserializeOwned>(
+pub(super) fn written<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<T, Problem> {

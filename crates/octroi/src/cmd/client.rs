@@ -103,6 +103,19 @@ impl Hub {
     }
 }
 
+/// A value for a query (RFC 3986: all but what is unreserved as `%xx`).
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out += &format!("%{byte:02X}");
+        }
+    }
+    out
+}
+
 /// Status and body of an HTTP/1.1 answer on a connection that ends with it; chunked or not.
 fn parse(answer: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
     let whole = || anyhow::anyhow!("the answer is no HTTP: is that port a hub's?");
@@ -130,6 +143,11 @@ fn parse(answer: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_a_query_cannot_be_more_than_one() {
+        assert_eq!(encoded("9f/3&log=hold é"), "9f%2F3%26log%3Dhold%20%C3%A9");
+    }
 
     #[test]
     fn an_answer_is_read_chunked_or_not() {

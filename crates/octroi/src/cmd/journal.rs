@@ -9,8 +9,7 @@ use super::{Context, print_json};
 use crate::cli::{ConfigArg, JournalCommand};
 use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
-use crate::keeper::Log;
-use crate::record::{Kept, Message, RecordKind, Refusal, StoredOutcome};
+use crate::record::{Fate, Kept, Log, Message, RecordKind, Refusal, StoredOutcome};
 
 pub(super) fn run(command: &JournalCommand, context: &Context) -> Result<Exit, Failure> {
     match command {
@@ -118,7 +117,11 @@ fn describe(seq: u64, kind: u8, bytes: &[u8]) -> Value {
                 }),
                 RecordKind::Kept => Kept::read(bytes)
                     .map(|kept| format!("origin {} for `{}`: {}", kept.origin, kept.target, kept.reason)),
+                RecordKind::Fate => Fate::read(bytes).map(|fate| {
+                    format!("{} of {}, {:?}: {}", fate.seqs.len(), fate.log.name(), fate.what, fate.why)
+                }),
                 RecordKind::Progress
+                | RecordKind::Boundary
                 | RecordKind::Intent
                 | RecordKind::Epoch
                 | RecordKind::SessionOpened

@@ -112,13 +112,19 @@ fn summary(status: &Status, lang: Lang) -> String {
 fn balance(status: &Status, lang: Lang) -> String {
     let balance = &status.conservation;
     let term = |n, name: words::Text| format!("{} {}", words::count(lang, n), name.in_(lang));
-    format!(
-        "{} = {} + {} + {} + {} · {}",
-        term(balance.received, words::B_RECEIVED),
+    let mut placed = vec![
         term(balance.routed, words::B_ROUTED),
         term(balance.quarantined, words::B_QUARANTINED),
         term(balance.held, words::B_HELD),
         term(balance.refused, words::B_REFUSED),
+    ];
+    if balance.purged > 0 {
+        placed.push(term(balance.purged, words::B_PURGED));
+    }
+    format!(
+        "{} = {} · {}",
+        term(balance.received, words::B_RECEIVED),
+        placed.join(" + "),
         words::unaccounted(lang, balance.unaccounted),
     )
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use octroi_journal::{Journal, Options, RealDisk};
-use octroi_policy::{Level, PseudonymKey, SourceFile};
+use octroi_policy::{Input, Level, PseudonymKey, SourceFile};
 use tempfile::TempDir;
 
 use super::*;
@@ -13,21 +13,22 @@ const POLICY: &str = include_str!("../../../../policies/bretagne-exemple.toml");
 /// A day on which the policy is in force, and a later one of the same epoch.
 const THEN: &str = "2026-11-20T06:14:03Z";
 const NOW: &str = "2026-11-20T23:00:00Z";
-const CAMERA: &str = "cert:CN=mobilite.rennes.example";
+pub(crate) const CAMERA: &str = "cert:CN=mobilite.rennes.example";
 const PAYLOAD: &[u8] = br#"{"count":17,"speed_avg":43.25,"ts":"2026-11-20T06:14:02Z","device":"cam-0007"}"#;
 
 /// Edits of the policy: what stands there, what stands there instead.
-type Edits = [(&'static str, &'static str)];
-const AS_IT_IS: &Edits = &[];
+pub(crate) type Edits = [(&'static str, &'static str)];
+pub(crate) const AS_IT_IS: &Edits = &[];
 /// Counting is sensitive: no copy to the cloud.
-const TIGHT: &Edits = &[("level = \"open\"\nmarkings = [\"video_derived\"]", "level = \"sensitive\"")];
+pub(crate) const TIGHT: &Edits =
+    &[("level = \"open\"\nmarkings = [\"video_derived\"]", "level = \"sensitive\"")];
 /// The copy is not transformed.
 const RAW: &Edits = &[("transform = \"t-mobilite-cloud\"\n", "")];
 /// Its transform has a step that does not run.
 const NOT_YET: &Edits =
     &[("{ op = \"generalise_geo\", to = \"commune\" }", "{ op = \"round\", field = \"count\", digits = 1 }")];
 
-struct Key;
+pub(crate) struct Key;
 
 impl KeySource for Key {
     fn key(&self, _: &str, _: &str) -> Option<PseudonymKey> {
@@ -35,7 +36,7 @@ impl KeySource for Key {
     }
 }
 
-fn compiled(edits: &Edits) -> (Policy, Vec<SourceFile>) {
+pub(crate) fn compiled(edits: &Edits) -> (Policy, Vec<SourceFile>) {
     let mut text = POLICY.to_owned();
     for (from, to) in edits {
         assert!(text.contains(from), "{from}");
@@ -81,7 +82,7 @@ fn hub(then: &Edits, now: &Edits) -> Hub {
     Hub { policies: Policies::new(in_force.unwrap(), store), then: compiled(then).0, _store: directory }
 }
 
-fn at(text: &str) -> Timestamp {
+pub(crate) fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).unwrap()
 }
 
@@ -95,6 +96,7 @@ impl Hub {
         Message {
             policy: crate::policies::policy64(&self.then),
             received,
+            origin: None,
             time: decision.time,
             outcome: stored(&decision.outcome).unwrap(),
             label: decision.label,

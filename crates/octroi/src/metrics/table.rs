@@ -122,6 +122,13 @@ pub const TABLE: &[Described] = &[
         samples: |out, _, policy| out.by_target(policy, |target| float(target.held)),
     },
     Described {
+        name: "octroi_hold_expired_messages_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Messages that were held for longer than the policy's `hold_max`: now in quarantine.",
+        samples: |out, _, policy| out.one(&[], float(policy.status.left.hold_expired)),
+    },
+    Described {
         name: "octroi_journal_bytes",
         kind: Kind::Gauge,
         labels: &[],
@@ -193,6 +200,13 @@ pub const TABLE: &[Described] = &[
         samples: |out, series, _| out.count(&[], &series.policy_load_failures),
     },
     Described {
+        name: "octroi_purged_messages_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Messages purged from the quarantine, by an operator or after `quarantine_keep`: gone for good.",
+        samples: |out, _, policy| out.one(&[], float(policy.status.left.quarantine_purged)),
+    },
+    Described {
         name: "octroi_qualification_valid_until_timestamp_seconds",
         kind: Kind::Gauge,
         labels: &["target", "scheme"],
@@ -244,6 +258,18 @@ pub const TABLE: &[Described] = &[
                 for (reason, count) in reasons.iter().zip(counts) {
                     out.count(&[stage, reason], count);
                 }
+            }
+        },
+    },
+    Described {
+        name: "octroi_released_messages_total",
+        kind: Kind::Counter,
+        labels: &["log"],
+        help: "Messages that left the quarantine or the hold log, allowed by the policy in force.",
+        samples: |out, _, policy| {
+            let left = &policy.status.left;
+            for (log, messages) in [("hold", left.hold_released), ("quarantine", left.quarantine_released)] {
+                out.one(&[log], float(messages));
             }
         },
     },

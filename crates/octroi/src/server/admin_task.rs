@@ -1,17 +1,19 @@
 //! Carries out what the admin server is asked for, one command at a time: the
 //! only place where a running hub's policy changes.
 
+mod side_logs;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use octroi_policy::{Input, SourceFile, SourceIx};
+use octroi_policy::{SourceFile, SourceIx};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use super::{Parts, boot};
 use crate::admin::{AdminCommand, Problem};
-use crate::keeper::Log;
 use crate::limits;
 use crate::policies::{self, ActivateError, Active};
 use crate::record::{Message, RecordKind, Refusal, StoredOutcome};
@@ -22,13 +24,20 @@ pub(super) async fn run(
     mut commands: mpsc::Receiver<AdminCommand>,
     mut ended: watch::Receiver<bool>,
 ) {
+    // The keeper does errands in their turn, few at a time: nobody else's command waits for them.
+    let mut errands = JoinSet::new();
     loop {
         let command = tokio::select! {
             command = commands.recv() => command,
+            Some(_) = errands.join_next(), if !errands.is_empty() => continue,
             _ = ended.wait_for(|ended| *ended) => None,
         };
         let Some(command) = command else { return };
         let parts = Arc::clone(&parts);
+        if let AdminCommand::Errand { errand, reply } = command {
+            errands.spawn(async move { drop(reply.send(side_logs::errand(&parts, errand).await)) });
+            continue;
+        }
         // Files are read and proofs run: not on the tasks that move messages. One at a time all the same.
         let done = tokio::task::spawn_blocking(move || carry_out(&parts, command)).await;
         if let Err(error) = done {
@@ -44,10 +53,16 @@ fn carry_out(parts: &Parts, command: AdminCommand) {
             (reply, rollback(parts, version.as_deref(), dry_run))
         }
         AdminCommand::Versions { reply } => (reply, versions(parts)),
-        AdminCommand::Quarantine { limit, reply } => (
-            reply,
-            serde_json::to_value(parts.state.newest(Log::Quarantine, limit)).map_err(|error| failed(&error)),
-        ),
+        AdminCommand::Kept { log, limit, reply } => {
+            (reply, serde_json::to_value(parts.state.newest(log, limit)).map_err(|error| failed(&error)))
+        }
+        AdminCommand::Show { log, id, payload_because, reply } => {
+            (reply, side_logs::show(parts, log, &id, payload_because.as_deref()))
+        }
+        // Served where commands are taken.
+        AdminCommand::Errand { reply, .. } => {
+            (reply, Err(failed(&"the command was not handed to the keeper")))
+        }
         AdminCommand::Explain { id, reply } => (reply, explain(parts, &id)),
     };
     // Whoever asked may have gone.
@@ -199,14 +214,7 @@ fn explain_message(parts: &Parts, id: &str, bytes: &[u8]) -> Result<Value, Probl
             json!({ "id": id, "outcome": outcome, "reason": "unknown_source", "identity": message.identity }),
         );
     };
-    let input = Input {
-        source,
-        topic: message.topic,
-        payload: message.payload,
-        user_properties: &message.user_properties,
-        received: message.received,
-    };
-    let explanation = policy.explain(&input);
+    let explanation = policy.explain(&message.input(source, message.decided()));
     let words = json!({
         "en": explanation.in_words(octroi_policy::Lang::En),
         "fr": explanation.in_words(octroi_policy::Lang::Fr),

@@ -1,5 +1,6 @@
 //! Opening a hub: journal, policy, side logs, outlets, relays.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::clock::Clock;
 use crate::committer::{Committer, Control, Ended, Inbox};
 use crate::config::{Config, Environment, OutletConfig};
 use crate::exit::{Exit, Failure, OrExit};
-use crate::keeper::{Keeper, Keeping, Log, Requests, SideLog};
+use crate::keeper::{Errand, Keeper, Keeping, Leaving, Requests, SideLog};
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits;
@@ -24,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::outlet::{Outlet, archive, kafka};
 use crate::pipeline::{PolicyClock, Relay};
 use crate::policies::{self, ActivateError, Active, Bits, Policies, Store};
-use crate::record::RecordKind;
+use crate::record::{Log, RecordKind};
 use crate::sessions::Sessions;
 use crate::state::State;
 
@@ -54,6 +55,7 @@ pub(super) fn open(
     let sessions = Sessions::new(ledger.sessions.clone());
     let fenced =
         recovery.fenced.iter().map(|range| format!("{}-{}", range.start, range.end.saturating_sub(1)));
+    let (errands_tell, errands) = std::sync::mpsc::sync_channel(limits::ERRANDS);
     let mut parts = Parts {
         started: clock.now(),
         generation: journal.generation(),
@@ -70,12 +72,15 @@ pub(super) fn open(
         metrics,
         policies,
         keys,
+        errands: errands_tell,
+        side_logs: BTreeMap::new(),
     };
     let committer = start_committer(&parts, journal, ledger, failed_tell.clone())?;
     let keeper_stop = Arc::new(AtomicBool::new(false));
     let (keeper, requests) = Keeper::new();
     let keeper = Arc::new(keeper);
-    let keeping = start_keeper(&parts, requests, Arc::clone(&keeper_stop), failed_tell.clone())?;
+    let keeping =
+        start_keeper(&mut parts, (requests, errands), Arc::clone(&keeper_stop), failed_tell.clone())?;
     let relays_stop = Arc::new(AtomicBool::new(false));
     let (mut relays, mut seen) = (Vec::new(), Vec::new());
     for (target, outlet) in &parts.config.outlets {
@@ -148,8 +153,8 @@ fn start_committer(
 }
 
 fn start_keeper(
-    parts: &Parts,
-    requests: Requests,
+    parts: &mut Parts,
+    (requests, errands): (Requests, std::sync::mpsc::Receiver<Errand>),
     stop: Arc<AtomicBool>,
     failed: Failed,
 ) -> Result<thread::JoinHandle<()>, Failure> {
@@ -160,18 +165,29 @@ fn start_keeper(
         tell(&recovery);
         SideLog::recover(log, journal, &recovery).or_exit(Exit::Io)
     };
+    let (quarantine, hold) = (side_log(Log::Quarantine)?, side_log(Log::Hold)?);
+    parts.side_logs = [(Log::Quarantine, &quarantine), (Log::Hold, &hold)]
+        .map(|(log, side)| (log, (side.generation(), side.reader())))
+        .into();
     let feed = |bit: TargetBit| (bit, parts.reader.at(cursor(parts, bit)), cursor(parts, bit));
-    let bits = parts.policies.current().bits.clone();
+    let active = parts.policies.current();
+    let bits = active.bits.clone();
+    let ledger = &parts.journal.load().ledger;
+    let on_record = active.epoch(Timestamp(ledger.tally.latest.max(0)).date());
     let keeping = Keeping {
         requests,
-        quarantine: side_log(Log::Quarantine)?,
-        hold: side_log(Log::Hold)?,
+        errands,
+        quarantine,
+        hold,
         feeds: [feed(bits.quarantine), feed(bits.hold)],
+        generation: parts.generation,
         inbox: Arc::clone(&parts.inbox),
         watermark: Arc::clone(&parts.watermark),
         policies: Arc::clone(&parts.policies),
+        clock: Arc::clone(&parts.policy_clock),
         state: Arc::clone(&parts.state),
         stop,
+        leaving: Leaving::new(ledger.fate.clone(), on_record),
     };
     spawn("side-logs", move || {
         yield_to_ingest();
@@ -192,6 +208,7 @@ fn relay(
     Relay {
         target: seen.target.clone(),
         bit,
+        generation: parts.generation,
         reader: parts.reader.at(cursor(parts, bit)),
         outlet,
         origin: format!("{}/{:016x}", parts.config.hub, parts.generation),
@@ -261,7 +278,7 @@ pub(crate) fn open_journal(path: &Path, config: &Config, limit: u64) -> Result<(
 }
 
 /// The ledger: the snapshot of the last segment, and what was written behind it.
-fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<Ledger> {
+pub(crate) fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<Ledger> {
     let mut ledger = Ledger::from_snapshot(&recovery.snapshot)?;
     let mut reader = journal.reader(recovery.snapshot_seq);
     let (mut batch, mut at) = (Batch::default(), recovery.snapshot_seq);

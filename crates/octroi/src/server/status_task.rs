@@ -11,11 +11,12 @@ use tokio::sync::watch;
 
 use super::{Parts, RelaySeen};
 use crate::flows::Destination;
-use crate::keeper::Log;
 use crate::policies::Active;
+use crate::record::{Log, What};
 use crate::sessions::Connections;
 use crate::status::{
-    Conservation, Flow, JournalStatus, KeptStatus, OutletState, PolicyStatus, Status, TargetStatus,
+    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status,
+    TargetStatus,
 };
 
 /// Rates are over so many samples.
@@ -123,6 +124,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
         flows,
         quarantine: quarantine.collect(),
         conservation: conservation(&journal),
+        left: left(&journal),
         targets: targets.collect(),
     };
     samples.push_back(sample);
@@ -241,12 +243,26 @@ fn conservation(journal: &crate::committer::JournalView) -> Conservation {
             unaccounted += pending.abs();
         }
     }
+    let balance = tally.balance();
+    // Below 0 something left a side log twice; the sum says so.
+    let count = |messages: i64| u64::try_from(messages).unwrap_or(0);
     Conservation {
         received: tally.received,
-        routed: tally.routed,
-        quarantined: tally.quarantined,
-        held: tally.held,
+        routed: count(balance.routed),
+        quarantined: count(balance.quarantined),
+        held: count(balance.held),
         refused: tally.refused,
+        purged: count(balance.purged),
         unaccounted,
+    }
+}
+
+fn left(journal: &crate::committer::JournalView) -> LeftStatus {
+    let entries = |log, what| journal.ledger.tally.left(log, what).entries;
+    LeftStatus {
+        quarantine_released: entries(Log::Quarantine, What::Released),
+        quarantine_purged: entries(Log::Quarantine, What::Purged),
+        hold_released: entries(Log::Hold, What::Released),
+        hold_expired: entries(Log::Hold, What::Expired),
     }
 }

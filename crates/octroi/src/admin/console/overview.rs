@@ -215,12 +215,15 @@ fn policy(policy: &PolicyStatus, lang: Lang) -> Markup {
 }
 
 fn balance(balance: &Conservation, lang: Lang) -> Markup {
-    let terms = [
+    let mut terms = vec![
         (balance.routed, words::B_ROUTED),
         (balance.quarantined, words::B_QUARANTINED),
         (balance.held, words::B_HELD),
         (balance.refused, words::B_REFUSED),
     ];
+    if balance.purged > 0 {
+        terms.push((balance.purged, words::B_PURGED));
+    }
     html! {
         @if balance.unaccounted == 0 { p class="note" { (words::BALANCE_HELP.in_(lang)) } }
         p class="balance" {

@@ -1,7 +1,8 @@
 //! Hubs to look at: one well, one cut off, one just started, one with hostile names.
 
 use super::octroi::status::{
-    Conservation, Flow, JournalStatus, KeptStatus, OutletState, PolicyStatus, Status, TargetStatus,
+    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status,
+    TargetStatus,
 };
 
 #[expect(clippy::too_many_lines, reason = "a table of samples")]
@@ -106,8 +107,10 @@ pub(crate) fn well() -> Status {
             quarantined: 1_207,
             held: 12,
             refused: 6,
+            purged: 0,
             unaccounted: 0,
         },
+        left: LeftStatus::default(),
     }
 }
 
@@ -131,6 +134,7 @@ pub(crate) fn just_started() -> Status {
         flows: Vec::new(),
         quarantine: Vec::new(),
         conservation: Conservation::default(),
+        left: LeftStatus::default(),
         connections: 0,
         received_per_second: 0.0,
         targets: well()
