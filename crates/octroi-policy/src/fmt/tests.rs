@@ -101,24 +101,22 @@ fn respaced(choices: &[u8]) -> String {
     let mut text = String::new();
     for token in Source::new(EXAMPLE).lex() {
         let (kind, span) = (token.kind(), token.span());
-        let written = &EXAMPLE[span.start()..span.end()];
-        let choice = choices.next().unwrap_or_default();
-        match kind {
-            Kind::Whitespace => text.push_str([" ", "   ", "\t", " \t "][usize::from(choice % 4)]),
-            Kind::Newline => text.push_str(["\n", "  \n", "\n\n\n", "\r\n"][usize::from(choice % 4)]),
-            Kind::LeftSquareBracket if text.ends_with(['=', ' ', '\t']) => {
-                depth += 1;
-                text.push_str(["[", "[ ", "[\n", "[ # odd\n"][usize::from(choice % 4)]);
-            }
-            Kind::RightSquareBracket if depth > 0 => {
-                depth -= 1;
-                text.push_str(["]", " ]", "\n]", "]"][usize::from(choice % 4)]);
-            }
-            Kind::Comma | Kind::Equals => {
-                text.push_str(["", " "][usize::from(choice % 2)]);
-                text.push_str(written);
-            }
-            _ => text.push_str(written),
+        let written = EXAMPLE.get(span.start()..span.end()).unwrap();
+        let choice = usize::from(choices.next().unwrap_or_default() % 4);
+        if kind == Kind::Whitespace {
+            text.push_str([" ", "   ", "\t", " \t "][choice]);
+        } else if kind == Kind::Newline {
+            text.push_str(["\n", "  \n", "\n\n\n", "\r\n"][choice]);
+        } else if kind == Kind::LeftSquareBracket && text.ends_with(['=', ' ', '\t']) {
+            depth += 1;
+            text.push_str(["[", "[ ", "[\n", "[ # odd\n"][choice]);
+        } else if kind == Kind::RightSquareBracket && depth > 0 {
+            depth -= 1;
+            text.push_str(["]", " ]", "\n]", "]"][choice]);
+        } else {
+            let separates = matches!(kind, Kind::Comma | Kind::Equals);
+            text.push_str(if separates { ["", " ", "", " "][choice] } else { "" });
+            text.push_str(written);
         }
     }
     text

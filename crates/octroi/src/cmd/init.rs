@@ -51,7 +51,7 @@ mod tests {
     fn the_first_line_of_each_file_names_a_schema_that_is_written_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hub");
-        let environment = crate::config::Environment::default();
+        let environment = config::Environment::default();
         let context =
             Context { json: false, lang: crate::words::Lang::En, color: false, terminal: false, environment };
         run(&InitArgs { dir: path.clone(), dry_run: false }, &context).ok().unwrap();
