@@ -105,7 +105,7 @@ fn possible(policy: &Policy, document: &Document) -> (BTreeSet<String>, BTreeSet
     for ((source, domain), labels) in reached(policy, document) {
         let communes: Vec<CommuneIx> =
             classes(policy, source, domain).into_values().filter_map(|set| set.first()).collect();
-        for label in labels.iter().filter(|(_, reach)| !reach.by_word).map(|(key, _)| label_of(*key)) {
+        for label in labels.by_key.iter().filter(|(_, reach)| !reach.by_word).map(|(key, _)| label_of(*key)) {
             if label.markings.contains(Marking::Command) {
                 continue;
             }

@@ -110,7 +110,21 @@ struct Arrival<'p> {
     name: &'p str,
 }
 
-pub(crate) type Reached = BTreeMap<(SourceIx, DomainIx), BTreeMap<LabelKey, Reach>>;
+/// How many labels of one source and domain are told apart. Joins of fourteen markings are tens of
+/// thousands; beyond this many, their common upper bound answers for all.
+const MOST_LABELS: usize = 1_024;
+
+/// The labels of one source and domain.
+#[derive(Debug, Default)]
+pub(crate) struct Labels {
+    pub(crate) by_key: BTreeMap<LabelKey, Reach>,
+    /// The join of every rule's label, commands aside.
+    top: Label,
+    /// Whether `by_key` lacks some.
+    cut: bool,
+}
+
+pub(crate) type Reached = BTreeMap<(SourceIx, DomainIx), Labels>;
 
 /// The invariants, and which are known to be broken.
 struct Watch<'p> {
@@ -162,8 +176,10 @@ pub(crate) fn reached(policy: &Policy, document: &Document) -> Reached {
     for (source, gate) in (0_u16..).map(SourceIx).zip(&policy.gates) {
         for (_, domain) in &gate.domains {
             let floor = policy.floor(gate, *domain);
-            let mut labels: BTreeMap<LabelKey, Reach> = BTreeMap::new();
+            let start = Reach { source, domain: *domain, rules: vec![], by_word: false };
+            let mut labels = Labels { top: floor, ..Labels::default() };
             let mut declared = Vec::new();
+            let mut seen: BTreeMap<LabelKey, Vec<u16>> = BTreeMap::new();
             for (rule, compiled) in (0_u16..).zip(&policy.rules) {
                 if !can_match(policy, document, rule, source, *domain) {
                     continue;
@@ -171,23 +187,17 @@ pub(crate) fn reached(policy: &Policy, document: &Document) -> Reached {
                 match compiled.gives {
                     Gives::Declared(markings) => declared.push((rule, markings)),
                     Gives::Label(label) => {
-                        let start = Reach { source, domain: *domain, rules: vec![], by_word: false };
-                        extend(document, &mut labels, (rule, label.join(floor)), &start);
+                        let label = label.join(floor);
+                        let alike = seen.entry(key_of(label)).or_default();
+                        // Of two that match the same and give the same, one will do.
+                        if !alike.iter().any(|other| same_scope(document, *other, rule)) {
+                            alike.push(rule);
+                            labels.extend(document, (rule, label), &start);
+                        }
                     }
                 }
             }
-            // The sender's word comes last: it only raises what rules gave.
-            for (rule, markings) in declared {
-                for (key, reach) in labels.clone() {
-                    for level in Level::ALL {
-                        let label = label_of(key).join(Label { level, markings });
-                        let mut reach = reach.clone();
-                        reach.rules.push(rule);
-                        reach.by_word = true;
-                        labels.entry(key_of(label)).or_insert(reach);
-                    }
-                }
-            }
+            labels.declare(&declared);
             all.insert((source, *domain), labels);
         }
     }
@@ -204,31 +214,59 @@ pub(crate) const fn label_of((level, bits): LabelKey) -> Label {
     Label { level, markings: Markings::from_bits(bits) }
 }
 
-/// Adds a rule's label, alone and joined to every label it can come together with.
-fn extend(
-    document: &Document,
-    labels: &mut BTreeMap<LabelKey, Reach>,
-    (rule, label): (u16, Label),
-    alone: &Reach,
-) {
-    let mut new = vec![(key_of(label), Reach { rules: vec![rule], ..alone.clone() })];
-    for (key, reach) in labels.iter() {
-        let joined = key_of(label_of(*key).join(label));
-        // A label known by as few rules needs no other witness; most joins give one.
-        let known = labels.get(&joined).is_some_and(|known| known.rules.len() <= reach.rules.len() + 1);
-        if !known && reach.rules.iter().all(|other| compatible(document, *other, rule)) {
-            let mut reach = reach.clone();
-            reach.rules.push(rule);
-            new.push((joined, reach));
+impl Labels {
+    /// Adds a rule's label, alone and joined to every label it can come together with.
+    fn extend(&mut self, document: &Document, (rule, label): (u16, Label), alone: &Reach) {
+        if !label.markings.contains(Marking::Command) {
+            self.top = self.top.join(label);
+        }
+        let mut new = vec![(key_of(label), Reach { rules: vec![rule], ..alone.clone() })];
+        self.cut |= self.by_key.len() >= MOST_LABELS;
+        for (key, reach) in self.by_key.iter().filter(|_| !self.cut) {
+            let joined = key_of(label_of(*key).join(label));
+            // A label known by as few rules needs no other witness; most joins give one.
+            let known =
+                self.by_key.get(&joined).is_some_and(|known| known.rules.len() <= reach.rules.len() + 1);
+            if !known && reach.rules.iter().all(|other| compatible(document, *other, rule)) {
+                let mut reach = reach.clone();
+                reach.rules.push(rule);
+                new.push((joined, reach));
+            }
+        }
+        for (key, reach) in new {
+            let known = self.by_key.entry(key).or_insert_with(|| reach.clone());
+            // The fewest rules are the best witness, and the least bound.
+            if reach.rules.len() < known.rules.len() {
+                *known = reach;
+            }
         }
     }
-    for (key, reach) in new {
-        let known = labels.entry(key).or_insert_with(|| reach.clone());
-        // The fewest rules are the best witness, and the least bound.
-        if reach.rules.len() < known.rules.len() {
-            *known = reach;
+
+    /// The sender's word comes last: it only raises what rules gave.
+    fn declare(&mut self, rules: &[(u16, Markings)]) {
+        for (rule, markings) in rules {
+            // A label that only a sender's word gives is a warning: the first of them tell.
+            if self.by_key.len() >= MOST_LABELS {
+                return;
+            }
+            for (key, reach) in self.by_key.clone() {
+                for level in Level::ALL {
+                    let label = label_of(key).join(Label { level, markings: *markings });
+                    let mut reach = reach.clone();
+                    reach.rules.push(*rule);
+                    reach.by_word = true;
+                    self.by_key.entry(key_of(label)).or_insert(reach);
+                }
+            }
         }
     }
+}
+
+/// Whether two rules ask for the same topics and tags, which is all that [`compatible`] looks at.
+fn same_scope(document: &Document, one: u16, other: u16) -> bool {
+    let scope =
+        |n: u16| document.classify.get(usize::from(n)).map(|rule| (&rule.when.topic, &rule.when.tags));
+    scope(one) == scope(other)
 }
 
 /// Whether a rule can match any message of that source and domain.
@@ -284,32 +322,70 @@ fn unplaceable(policy: &Policy, reached: &Reached, today: Date, proof: &mut Proo
     for ((source, domain), labels) in reached {
         let classes = classes(policy, *source, *domain);
         let mut failed = false;
-        for (key, reach) in labels {
+        for (key, reach) in &labels.by_key {
             let label = label_of(*key);
             if label.markings.contains(Marking::Command) || failed && !reach.by_word {
                 continue;
             }
-            let homeless = classes.iter().find(|(spaces, _)| {
-                !spaces.is_empty() && !spaces.iter().any(|space| may_be(policy, label, *source, *space))
-            });
-            let Some((spaces, communes)) = homeless else { continue };
-            let Some(commune) = communes.first() else { continue };
+            let Some((spaces, commune)) = homeless(policy, &classes, label, *source) else { continue };
             if reach.by_word && !warned.insert(reach.rules.last()) {
                 continue;
             }
             failed |= !reach.by_word;
             proof.findings.extend(no_place(policy, label, reach, (spaces, commune), today));
         }
+        // What may be the place for a label may be it for every lower one: the join answers for all.
+        let top = homeless(policy, &classes, labels.top, *source).filter(|_| labels.cut && !failed);
+        proof.findings.extend(top.and_then(|_| not_all_tried(policy, labels.top, *source, *domain)));
     }
 }
 
-/// The communes a source can be in, by the spaces that cover them, in the order of the domain's scales.
-pub(crate) fn classes(
+pub(crate) type Classes = BTreeMap<Vec<SpaceIx>, CommuneSet>;
+
+/// Communes that some space covers and none may take the label of.
+fn homeless<'c>(
     policy: &Policy,
+    classes: &'c Classes,
+    label: Label,
     source: SourceIx,
-    domain: DomainIx,
-) -> BTreeMap<Vec<SpaceIx>, CommuneSet> {
-    let mut classes: BTreeMap<_, CommuneSet> = BTreeMap::new();
+) -> Option<(&'c Vec<SpaceIx>, CommuneIx)> {
+    let homeless = |spaces: &[SpaceIx]| {
+        !spaces.is_empty() && !spaces.iter().any(|space| may_be(policy, label, source, *space))
+    };
+    let (spaces, communes) = classes.iter().find(|(spaces, _)| homeless(spaces))?;
+    Some((spaces, communes.first()?))
+}
+
+/// C09 where the labels are too many to try each.
+fn not_all_tried(policy: &Policy, top: Label, source: SourceIx, domain: DomainIx) -> Option<Finding> {
+    let (source, domain) = (policy.sources().get(source.index())?, policy.domains().get(domain.index())?);
+    Some(Finding {
+        code: Code::C09,
+        severity: Severity::Warning,
+        location: policy.document().policy.at.clone(),
+        message: text!(
+            "the labels of source `{source}`, domain `{domain}`, are more than {most}: not all were tried for a place",
+            "les étiquettes de la source « {source} », métier « {domain} », sont plus de {most} : toutes n'ont pas été essayées",
+            source = source.id,
+            domain = domain.id,
+            most = MOST_LABELS,
+        ),
+        why: text!(
+            "all of its rules together give {top}, which has no allowed space; such messages would be held",
+            "toutes ses règles ensemble donnent {top}, sans espace autorisé ; de tels messages seraient retenus",
+            top = top,
+        ),
+        fix: text!(
+            "use fewer markings, or rules of narrower topics",
+            "employez moins de marqueurs, ou des règles aux sujets plus étroits"
+        ),
+        witness: None,
+    })
+}
+
+/// The communes a source can be in, by the spaces that cover them, in the order of the domain's scales.
+pub(crate) fn classes(policy: &Policy, source: SourceIx, domain: DomainIx) -> Classes {
+    let mut classes = Classes::new();
     let Some(gate) = policy.gates.get(source.index()) else { return classes };
     let fixed = gate.commune.into_iter();
     let communes: Vec<CommuneIx> = match gate.commune {
@@ -430,7 +506,7 @@ pub(crate) fn possible(
     keys.extend(
         reached
             .values()
-            .flat_map(BTreeMap::keys)
+            .flat_map(|labels| labels.by_key.keys())
             .filter(|key| !label_of(**key).markings.contains(Marking::Command)),
     );
     keys.sort_unstable();
@@ -543,7 +619,7 @@ fn counterexample(
 /// What gives the label: a message, else rules, else nothing of today.
 fn shown_by(policy: &Policy, way: &Arrival<'_>, reached: &Reached) -> (Text, Option<Given>, Shown) {
     let served = || reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
-    let reaches = || served().filter_map(|(_, labels)| labels.get(&key_of(way.label)));
+    let reaches = || served().filter_map(|(_, labels)| labels.by_key.get(&key_of(way.label)));
     let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
     let when = copy.and_then(|copy| copy.when.as_ref());
     let message = |reach: &Reach| {

@@ -204,7 +204,7 @@ pub fn simulate(policy: &Policy, scenario: &Scenario) -> Result<Simulation, Ques
     let after = World { policy: &changed, day: scenario.on, down: &scenario.down };
     let mut all = Collected::default();
     for ((source, domain), labels) in reached(policy, policy.document()) {
-        let labels: Vec<Label> = labels.keys().map(|key| label_of(*key)).collect();
+        let labels: Vec<Label> = labels.by_key.keys().map(|key| label_of(*key)).collect();
         let labels: Vec<Label> =
             labels.into_iter().filter(|label| !label.markings.contains(Marking::Command)).collect();
         for communes in classes(policy, source, domain).values() {

@@ -111,7 +111,7 @@ fn add(policy: &Policy, written: &mut Written) {
                 (0..alternatives(&block.when)).for_each(|nth| message(&[rule], None, nth));
             }
         }
-        for (key, reach) in &labels {
+        for (key, reach) in &labels.by_key {
             message(&reach.rules, reach.by_word.then_some(label_of(*key).level), 0);
         }
     }

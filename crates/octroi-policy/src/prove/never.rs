@@ -276,7 +276,7 @@ fn reaches<'r>(
     way: &'r Arrival<'_>,
 ) -> impl Iterator<Item = &'r Reach> {
     let served = reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
-    served.filter_map(|(_, labels)| labels.get(&key_of(way.label)))
+    served.filter_map(|(_, labels)| labels.by_key.get(&key_of(way.label)))
 }
 
 /// A message that goes that way, and the space or copy that takes it.

@@ -141,3 +141,53 @@ fn a_counterexample_is_a_message_that_takes_its_way_or_says_that_none_does() {
     }
     assert!(messages > 20 && labels > 20, "{messages} messages, {labels} labels");
 }
+
+#[test]
+fn labels_too_many_to_try_are_answered_for_by_their_join() {
+    let rules = |markings: &[&str]| -> String {
+        let rule = |marking: &&str| {
+            format!(
+                "\n[[classify]]\nid = \"m-{}\"\nwhen = {{ source = \"lns-rennes\", domain = \"energy\", field_any = [\"{marking}\"] }}\nlevel = \"sensitive\"\nmarkings = [\"{marking}\"]\n",
+                marking.replace('_', "-")
+            )
+        };
+        markings.iter().map(rule).collect()
+    };
+    // Two spaces of energy cover Rennes; each refuses one of two markings, so that only both together have none.
+    let refusing = |marking: &str, kind: &str| {
+        format!(
+            "\n[[requirement]]\nid = \"r-{marking}\"\nwhen = {{ marking = \"{marking}\", target_kind = [\"{kind}\"] }}\nmust = {{ operator = \"private\" }}\nbecause = \"b\"\nlegal_status = \"doctrine\"\n"
+        )
+    };
+    let each = refusing("minor", "public_dc") + &refusing("archive", "local_room");
+    let many = [
+        "personal",
+        "pseudonymised",
+        "art9",
+        "offence",
+        "biometric",
+        "location_trace",
+        "video_derived",
+        "secret_business",
+        "secret_security",
+        "secret_privacy",
+    ];
+    let found = |more: &[&str], requirements: &str| -> Vec<(Severity, String)> {
+        let all = [&many[..], more].concat();
+        let example = EXAMPLE.replacen("kind = \"public_dc\"", "kind = \"local_room\"", 1);
+        let proof = proof_of(&format!("{example}{}{requirements}", rules(&all)));
+        let placing = proof.findings.into_iter().filter(|finding| finding.code == Code::C09);
+        let said = placing.map(|finding| (finding.severity, finding.message.en));
+        said.filter(|(_, message)| !message.starts_with("by rule")).collect()
+    };
+    assert_eq!(found(&["minor", "archive"], ""), [], "the join of all has a place");
+    assert_eq!(found(&["minor"], &each), []);
+    let both = found(&["minor", "archive"], &each);
+    assert!(
+        matches!(both.as_slice(), [(Severity::Warning, said)] if said.contains("not all were tried")),
+        "{both:?}"
+    );
+    // A rule behind the bound still counts by itself.
+    let alone = found(&["health"], "");
+    assert!(matches!(alone.as_slice(), [(Severity::Error, said)] if said.contains("health")), "{alone:?}");
+}

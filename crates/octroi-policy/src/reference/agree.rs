@@ -215,10 +215,12 @@ pub fn read_any(payload: &[u8]) {
     }
 }
 
+/// An empty container is a leaf.
 fn leaves(value: &serde_json::Value) -> usize {
+    use serde_json::Value::{Array, Bool, Null, Number, Object, String};
     match value {
-        serde_json::Value::Array(all) if !all.is_empty() => all.iter().map(leaves).sum(),
-        serde_json::Value::Object(all) if !all.is_empty() => all.values().map(leaves).sum(),
-        _ => 1,
+        Array(all) => all.iter().map(leaves).sum::<usize>().max(1),
+        Object(all) => all.values().map(leaves).sum::<usize>().max(1),
+        Null | Bool(_) | Number(_) | String(_) => 1,
     }
 }

@@ -39,7 +39,7 @@ impl Counts {
 /// senders that repeat their keys, not their values.
 fn next(dice: &mut Dice<'_>, last: Option<Message>, n: u64, seed: u64, pair: &Pair) -> Message {
     match last {
-        Some(last) if seed % 2 == 1 && n % 20 != 0 => alike(dice, &last, &pair.document),
+        Some(last) if seed % 2 == 1 && !n.is_multiple_of(20) => alike(dice, &last, &pair.document),
         Some(_) | None => message(dice, &pair.document),
     }
 }
@@ -62,7 +62,7 @@ fn the_engine_decides_as_the_reference_does() {
                 counts.add(format!("at {level}"));
             }
             counts.add(format!("{} copies", copies.len()));
-            if n % 16 == 0 && message.facts.is_none() {
+            if n.is_multiple_of(16) && message.facts.is_none() {
                 counts.add(format!("{} rules", pair.policy.explain(&message.input()).rules.len()));
             }
             last = Some(message);
@@ -74,7 +74,13 @@ fn the_engine_decides_as_the_reference_does() {
     let of_reason = |reason: &Reason| match reason {
         Reason::UnknownSource | Reason::TopicNotAllowed | Reason::Command => format!("refused {reason}"),
         Reason::NoAllowedTarget => format!("held {reason}"),
-        _ => format!("quarantined {reason}"),
+        Reason::CannotDecode
+        | Reason::AmbiguousPayload
+        | Reason::UnknownTerritory
+        | Reason::OutsidePerimeter
+        | Reason::DomainNotAllowed
+        | Reason::NoRuleMatches
+        | Reason::TooLarge => format!("quarantined {reason}"),
     };
     for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::TooLarge) {
         counts.at_least(10_000, &[&of_reason(reason)]);

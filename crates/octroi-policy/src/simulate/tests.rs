@@ -54,7 +54,7 @@ fn no_primary_ever_moves() {
         for ((source, domain), labels) in reached(&policy, policy.document()) {
             for communes in classes(&policy, source, domain).values() {
                 let class = Class { source, domain, commune: communes.first().unwrap(), communes: 1 };
-                for key in labels.keys() {
+                for key in labels.by_key.keys() {
                     let (place, _) = before.primary(class, label_of(*key));
                     assert_eq!(after.primary(class, label_of(*key)).0, place, "{scenario:?}");
                     placed += usize::from(place.is_some());

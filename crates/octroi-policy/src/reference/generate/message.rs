@@ -79,21 +79,18 @@ pub(in crate::reference) fn alike(dice: &mut Dice<'_>, other: &Message, document
         1 => message.topic = dice.of(&TOPICS),
         2 => message.properties = properties(dice),
         3 | 4 => message.received = received(dice),
-        5 | 6 => {
-            let text = String::from_utf8_lossy(&message.payload);
-            message.payload = text.replace(dice.of(&WORDS), dice.of(&WORDS)).into_bytes();
-        }
-        7 => {
-            let text = String::from_utf8_lossy(&message.payload);
-            message.payload = text.replace(dice.of(&COMMUNES), dice.of(&COMMUNES)).into_bytes();
-        }
-        8 => {
-            let text = String::from_utf8_lossy(&message.payload);
-            message.payload = text.replace(dice.of(&DOMAINS), dice.of(&DOMAINS)).into_bytes();
-        }
+        5 | 6 => message.payload = replaced(dice, &message.payload, &WORDS),
+        7 => message.payload = replaced(dice, &message.payload, &COMMUNES),
+        8 => message.payload = replaced(dice, &message.payload, &DOMAINS),
         _ => message.payload.iter_mut().for_each(|byte| digit(dice, byte)),
     }
     message
+}
+
+/// With one of these words for another, or the same.
+fn replaced(dice: &mut Dice<'_>, payload: &[u8], words: &[&str]) -> Vec<u8> {
+    let (from, to) = (dice.of(words), dice.of(words));
+    String::from_utf8_lossy(payload).replace(from, to).into_bytes()
 }
 
 fn received(dice: &mut Dice<'_>) -> Timestamp {
