@@ -95,6 +95,26 @@ async fn a_write_from_a_page_of_another_site_reaches_nobody() {
 }
 
 #[tokio::test]
+async fn a_release_that_names_nothing_or_a_purge_without_a_reason_reaches_nobody() {
+    let mut server = server(samples::well()).await;
+    for (verb, body) in [
+        ("release", "{}"),
+        ("release", r#"{"ids":[]}"#),
+        ("release", r#"{"all":true,"dryrun":true}"#),
+        ("purge", r#"{"all":true}"#),
+        ("purge", r#"{"all":true,"because":" "}"#),
+        ("purge", r#"{"because":"a reason"}"#),
+    ] {
+        let answer = server.post(&format!("/api/v1/quarantine/{verb}"), JSON, body).await;
+        assert_eq!(code(&answer), "400", "{verb} {body}: {answer}");
+    }
+    for path in ["quarantine/show", "quarantine/show?id=1/2&payload_because=", "quarantine?log=attic"] {
+        assert_eq!(code(&server.get(&format!("/api/v1/{path}")).await), "400", "{path}");
+    }
+    assert!(server.commands.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn a_command_goes_to_the_hub_and_its_answer_comes_back() {
     let mut server = server(samples::well()).await;
     let origin = format!("{JSON}Origin: http://{}\r\n", server.at);

@@ -101,6 +101,14 @@ impl Leaving {
     }
 
     #[cfg(test)]
+    pub(super) fn unsettled(&self) -> Option<Fate> {
+        match &self.stage {
+            Stage::Unsettled(fate) => Some(fate.clone()),
+            Stage::Idle | Stage::Announced(..) => None,
+        }
+    }
+
+    #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.stage, Stage::Idle) && self.errand.is_none() && self.noting.is_none()
     }
@@ -250,7 +258,8 @@ impl Keeping {
         side.settle(&Fate { seqs: left, ..fate.clone() }, state)
     }
 
-    fn hand_to_quarantine(&mut self, fate: &Fate, batch: &mut Batch) -> Result<bool, KeeperError> {
+    /// What expired, into the quarantine; synced when this returns `true`. `false`: there is no room.
+    pub(super) fn hand_to_quarantine(&mut self, fate: &Fate, batch: &mut Batch) -> Result<bool, KeeperError> {
         let mut keeps = Vec::new();
         let mut wanted = fate.seqs.as_slice();
         while let [first, ..] = wanted {

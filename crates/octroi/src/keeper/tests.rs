@@ -203,6 +203,34 @@ fn what_is_held_for_too_long_goes_to_quarantine_once_and_is_purged_there_whateve
 }
 
 #[test]
+fn what_the_quarantine_took_over_before_a_crash_it_does_not_take_over_again() {
+    let place = Place::new(THEN);
+    let mut hub = place.open(LAPSED_AND_PURGED);
+    hub.publish(PLATE);
+    hub.publish(PLATE);
+    hub.settle();
+    place.set(place.now().0 + 7 * DAY);
+    let fate = loop {
+        hub.step();
+        if let Some(fate) = hub.keeping.leaving.unsettled() {
+            break fate;
+        }
+    };
+    assert!(hub.keeping.hand_to_quarantine(&fate, &mut Batch::default()).unwrap());
+    assert_eq!((hub.kept(Log::Hold), hub.kept(Log::Quarantine)), (2, 2), "the tombstones are missing");
+    hub.crash();
+    let mut hub = place.open(LAPSED_AND_PURGED);
+    hub.settle();
+    assert_eq!((hub.kept(Log::Hold), hub.kept(Log::Quarantine)), (0, 2));
+    assert_eq!((hub.balance().quarantined, hub.ledger().unaccounted()), (2, 0));
+    // What arrives afterwards is kept all the same: the take-over is no feeder of its own.
+    hub.publish(POST);
+    hub.settle();
+    assert_eq!(hub.kept(Log::Quarantine), 3);
+    hub.crash();
+}
+
+#[test]
 fn what_was_held_for_too_long_is_released_like_any_other() {
     let place = Place::new(THEN);
     let mut hub = place.open(LAPSED_AND_PURGED);
