@@ -35,7 +35,7 @@ mod time;
 pub mod topic;
 mod transform;
 
-pub use check::{acknowledged, structural, structural_at};
+pub use check::{acknowledged, against, structural, structural_at};
 pub use cog::{Cog, CommuneIx, CommuneSet};
 pub use decision::{CopyIx, Decision, DomainIx, Input, Outcome, Reason, RuleIx, SourceIx, SpaceIx, TargetIx};
 pub use engine::info::{CopyInfo, DomainInfo, RuleInfo, SourceInfo, SpaceInfo, TargetInfo};

@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{Block, Document, Invariant, Via};
+use crate::check::proved;
 use crate::engine::Gives;
 use crate::engine::condition::Op;
 use crate::place::{Way, country_in};
@@ -26,7 +27,7 @@ use crate::{
 /// What the enumeration found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proof {
-    /// C09, C10, C24, C34.
+    /// C09, C10, C21, C23, C24, C33, C34.
     pub findings: Vec<Finding>,
     /// Cells of the table: label × space.
     pub table_cells: u64,
@@ -36,12 +37,12 @@ pub struct Proof {
 
 /// How a label comes about.
 #[derive(Clone, Debug)]
-struct Reach {
+pub(crate) struct Reach {
     source: SourceIx,
     domain: DomainIx,
-    rules: Vec<u16>,
+    pub(crate) rules: Vec<u16>,
     /// Only with the sender's own word.
-    by_word: bool,
+    pub(crate) by_word: bool,
 }
 
 /// Proves the policy, which was compiled from that document. Acknowledgements
@@ -63,6 +64,7 @@ pub fn prove_at(policy: &Policy, document: &Document, today: Date) -> Proof {
     table(&mut watch, &labels, &mut proof);
     flows(&mut watch, &labels, &mut proof);
     quarantine(policy, document, &mut proof);
+    proof.findings.extend(proved(policy, document, &reached, today));
     for failed in run_tests(policy, document).into_iter().filter(|result| !result.passed) {
         proof.findings.push(Finding {
             code: Code::C34,
@@ -91,7 +93,7 @@ struct Arrival<'p> {
     name: &'p str,
 }
 
-type Reached = BTreeMap<(SourceIx, DomainIx), BTreeMap<LabelKey, Reach>>;
+pub(crate) type Reached = BTreeMap<(SourceIx, DomainIx), BTreeMap<LabelKey, Reach>>;
 
 /// The invariants, and which are known to be broken.
 struct Watch<'p> {
@@ -151,13 +153,13 @@ fn reached(policy: &Policy, document: &Document) -> Reached {
     all
 }
 
-type LabelKey = (Level, u32);
+pub(crate) type LabelKey = (Level, u32);
 
 const fn key_of(label: Label) -> LabelKey {
     (label.level, label.markings.bits())
 }
 
-const fn label_of((level, bits): LabelKey) -> Label {
+pub(crate) const fn label_of((level, bits): LabelKey) -> Label {
     Label { level, markings: Markings::from_bits(bits) }
 }
 
@@ -251,7 +253,11 @@ fn unplaceable(policy: &Policy, reached: &Reached, today: Date, proof: &mut Proo
 }
 
 /// The communes a source can be in, by the spaces that cover them, each with one of them.
-fn classes(policy: &Policy, source: SourceIx, domain: DomainIx) -> BTreeMap<Vec<SpaceIx>, CommuneIx> {
+pub(crate) fn classes(
+    policy: &Policy,
+    source: SourceIx,
+    domain: DomainIx,
+) -> BTreeMap<Vec<SpaceIx>, CommuneIx> {
     let mut classes = BTreeMap::new();
     let Some(gate) = policy.gates.get(source.index()) else { return classes };
     let fixed = gate.commune.into_iter();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use octroi_policy::{Severity, SourceFile};
+use octroi_policy::{Date, Policy, Severity, SourceFile};
 use serde_json::{Value, json};
 
 use super::client::{Hub, Refused};
@@ -13,7 +13,9 @@ use crate::policies::{self, Review};
 
 pub(super) fn run(command: PolicyCommand, context: &Context) -> Result<Exit, Failure> {
     match command {
-        PolicyCommand::Check { path } => check(&path, context),
+        PolicyCommand::Check { path, date, against } => {
+            check(&path, date.as_deref(), against.as_deref(), context)
+        }
         PolicyCommand::Test { path } => test(&path, context),
         PolicyCommand::Schema => print_json(&octroi_policy::json_schema()).map(|()| Exit::Ok),
         PolicyCommand::Activate { path, hub, dry_run } => activate(path.as_deref(), &hub, dry_run, context),
@@ -25,14 +27,28 @@ pub(super) fn run(command: PolicyCommand, context: &Context) -> Result<Exit, Fai
     }
 }
 
-fn read(path: &Path) -> Result<(Vec<SourceFile>, Review), Failure> {
+fn read(path: &Path, day: Option<Date>) -> Result<(Vec<SourceFile>, Review), Failure> {
     let files = policies::read_policy(path).or_exit(Exit::Config)?;
-    let review = policies::review(&files);
+    let review = policies::review_at(&files, day);
     Ok((files, review))
 }
 
-fn check(path: &Path, context: &Context) -> Result<Exit, Failure> {
-    let (files, review) = read(path)?;
+fn check(
+    path: &Path,
+    date: Option<&str>,
+    against: Option<&Path>,
+    context: &Context,
+) -> Result<Exit, Failure> {
+    let unread = || Failure::new(Exit::Usage, anyhow::anyhow!("write the date as `2027-07-01`"));
+    let day = date.map(|text| Date::parse(text).ok_or_else(unread)).transpose()?;
+    let (files, mut review) = read(path, day)?;
+    if let Some(active) = against {
+        let active = compiled(active)?;
+        if let Some(candidate) = &review.policy {
+            let day = day.unwrap_or_else(|| candidate.document().policy.valid_from.date());
+            review.findings.extend(octroi_policy::against(&active, candidate, day));
+        }
+    }
     if context.json {
         print_json(&review.findings)?;
     } else {
@@ -59,8 +75,18 @@ fn check(path: &Path, context: &Context) -> Result<Exit, Failure> {
     Ok(if review.refusals().is_empty() { Exit::Ok } else { Exit::Finding })
 }
 
+/// The policy there, whatever a check would say of it: it may be in force.
+fn compiled(path: &Path) -> Result<Policy, Failure> {
+    let (_, review) = read(path, None)?;
+    review.policy.ok_or_else(|| {
+        let reason =
+            format!("the policy at `{}` cannot be compiled: see `octroi policy check`", path.display());
+        Failure::new(Exit::Config, anyhow::anyhow!("{reason}"))
+    })
+}
+
 fn test(path: &Path, context: &Context) -> Result<Exit, Failure> {
-    let (files, review) = read(path)?;
+    let (files, review) = read(path, None)?;
     if review.policy.is_none() {
         for finding in review.refusals() {
             println!("{}\n", octroi_policy::render(&finding, &files, context.lang, context.color));
