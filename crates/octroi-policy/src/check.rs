@@ -47,9 +47,10 @@ pub fn structural_at(document: &Document, cog: Option<&Cog>, today: Date) -> Vec
     let mut report = Report::default();
     references::check(document, &mut report);
     territory::check(document, cog, &mut report);
-    rules::check(document, cog, &mut report);
     identities::check(document, &mut report);
-    if limits::check(document, &mut report) {
+    let within = limits::check(document, &mut report);
+    if within {
+        rules::check(document, cog, &mut report);
         personal::check(document, cog, &mut report);
         transforms::check(document, cog, today, &mut report);
         copies::check(document, cog, &mut report);
@@ -58,7 +59,7 @@ pub fn structural_at(document: &Document, cog: Option<&Cog>, today: Date) -> Vec
         release::check(document, cog, &mut report);
         approval::check(document, &mut report);
     }
-    report.acknowledge(document, WARNED_HERE, today);
+    report.acknowledge(document, if within { WARNED_HERE } else { &[] }, today);
     report.findings()
 }
 

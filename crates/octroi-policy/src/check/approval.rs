@@ -8,7 +8,7 @@
 use super::{Report, Told};
 use crate::ast::Document;
 use crate::text::text;
-use crate::{Code, Location, Witness, fold};
+use crate::{Code, Location, Text, Witness, fold};
 
 /// Words with which a form is filled in without an answer, as `fold` writes them.
 const BLANKS: [&str; 9] = ["", "?", "todo", "tbd", "na", "n/a", "adéfinir", "àcompléter", "àdéfinir"];
@@ -21,22 +21,26 @@ pub(super) fn says_something(text: &str) -> bool {
 
 pub(super) fn check(document: &Document, report: &mut Report) {
     let author = &document.policy.adopted_by;
-    let mut judge = |subject: &str, what: &str, at: Location, by: &[&str]| {
-        let (Some(first), others) = (by.first(), by.get(1..).unwrap_or_default()) else { return };
-        let twice = others.iter().any(|other| fold(other) == fold(first));
+    let mut judge = |subject: &str, Text { en, fr }: Text, at: Location, by: &[&str]| {
+        let again = |(n, name): &(usize, &&str)| by.iter().take(*n).any(|other| fold(other) == fold(name));
+        let twice = by.iter().enumerate().find(again).map(|(_, name)| *name);
         let alone = by.iter().all(|name| fold(name) == fold(author));
-        let message = if alone {
-            text!(
-                "the {what} `{subject}` is approved by `{first}`, who adopts the policy",
-                "`{subject}` ({what}) est approuvé par `{first}`, qui adopte la politique"
-            )
-        } else if twice {
-            text!(
-                "the {what} `{subject}` is approved twice by `{first}`",
-                "`{subject}` ({what}) est approuvé deux fois par `{first}`"
-            )
-        } else {
-            return;
+        let (name, message) = match (by.first(), twice) {
+            (Some(name), _) if alone => {
+                let message = text!(
+                    "{en} is approved by `{name}` alone, who adopts the policy",
+                    "{fr} n'a d'autre approbateur que `{name}`, qui adopte la politique"
+                );
+                (*name, message)
+            }
+            (_, Some(name)) => {
+                let message = text!(
+                    "{en} is approved twice by `{name}`",
+                    "{fr} porte deux fois l'approbation de `{name}`"
+                );
+                (name, message)
+            }
+            (_, None) => return,
         };
         report.error(
             Code::C35,
@@ -53,23 +57,30 @@ pub(super) fn check(document: &Document, report: &mut Report) {
                     "la faire approuver par une autre personne, et écrire son nom"
                 ),
                 witness: Some(Witness::from(text!(
-                    "author and approver: `{first}`",
-                    "auteur et approbateur : `{first}`"
+                    "author and approver: `{name}`",
+                    "auteur et approbateur : `{name}`"
                 ))),
             },
         );
     };
     for block in &document.transform {
         let Some(declassification) = &block.declassification else { continue };
+        let what = text!("the declassification of `{id}`", "la déclassification de `{id}`", id = block.id);
         let by: Vec<&str> = declassification.approved_by.iter().map(String::as_str).collect();
-        let at = block.at_key("declassification.approved_by");
-        judge(&block.id, "declassification", at, &by);
+        judge(&block.id, what, block.at_key("declassification.approved_by"), &by);
     }
     for block in &document.derogation {
+        let what = text!("the derogation from `{id}`", "la dérogation à `{id}`", id = block.requirement);
         let by: Vec<&str> = block.approved_by.iter().map(String::as_str).collect();
-        judge(&block.requirement, "derogation", block.at_key("approved_by"), &by);
+        judge(&block.requirement, what, block.at_key("approved_by"), &by);
     }
     for block in &document.acknowledge {
-        judge(&block.subject, "acknowledge", block.at_key("by"), &[&block.by]);
+        let what = text!(
+            "the acknowledgement of {code} about `{id}`",
+            "l'acceptation de {code} sur `{id}`",
+            code = block.code,
+            id = block.subject,
+        );
+        judge(&block.subject, what, block.at_key("by"), &[&block.by]);
     }
 }

@@ -85,7 +85,7 @@ const FOUND: &[Case] = {
         Case("dwellings and water meters of one town", "commune = \"56260\"", "commune_from = \"tag:insee\"", C33, "[\"energy\", \"water\"]", "`energie-eau-56` joins"),
         Case("the author approves", APPROVED, "approved_by = [\"Délibération n° 2026-114 du comité syndical (exemple)\"]", C35, "[\"Délib", "who adopts the policy"),
         Case("one approver twice", APPROVED, "approved_by = [\"dpo@energies56.example\", \"DPO@energies56.example\"]", C35, "[\"dpo@", "approved twice"),
-        Case("the author accepts a warning", "[defaults]", "[[acknowledge]]\ncode = \"C28\"\nsubject = \"mobilite-comptage\"\nby = \"Délibération n° 2026-114 du comité syndical (exemple)\"\nbecause = \"y\"\nexpires = 2027-01-01\n[defaults]", C35, "\"Délib", "the acknowledge `mobilite-comptage`"),
+        Case("the author accepts a warning", "[defaults]", "[[acknowledge]]\ncode = \"C28\"\nsubject = \"mobilite-comptage\"\nby = \"Délibération n° 2026-114 du comité syndical (exemple)\"\nbecause = \"y\"\nexpires = 2027-01-01\n[defaults]", C35, "\"Délib", "the acknowledgement of C28 about `mobilite-comptage`"),
         Case("no reversibility", "version = \"2026.11.2\"", "version = \"2026.11.3\"", C38, "[[target]]", "`dc-rennes` has no reversibility clause"),
         Case("a reversibility to come", "processor_contract = \"CONV-2026-01\"", "processor_contract = \"CONV-2026-01\"\nreversibility = \"à définir\"", C38, "\"à définir\"", "`dc-rennes` has no reversibility clause"),
         Case("a path deeper than a payload", "field_any = [\"badge\", \"card_id\"]", "field = { \"a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a\" = { exists = true } }", C39, "{ domain", "holds 33, and 32 is the most"),
