@@ -48,10 +48,16 @@ struct Record<'d> {
     what: Text,
     at: Location,
     until: Date,
-    /// Whether its end, once past, refuses the policy.
-    fatal: bool,
-    /// Whether another check speaks once it is past.
-    told_elsewhere: bool,
+    once_past: OncePast,
+}
+
+/// What the end of a record does once it is past, if flows need it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OncePast {
+    Refuses,
+    Warns,
+    /// Another check speaks of it.
+    ToldElsewhere,
 }
 
 fn records(document: &Document) -> Vec<Record<'_>> {
@@ -64,8 +70,7 @@ fn records(document: &Document) -> Vec<Record<'_>> {
                 what: text!("the homologation of `{id}`", "l'homologation de `{id}`"),
                 at: target.at_key("homologation.until"),
                 until: homologation.until,
-                fatal: true,
-                told_elsewhere: false,
+                once_past: OncePast::Refuses,
             });
         }
         for (ix, qualification) in target.qualifications.iter().enumerate() {
@@ -78,8 +83,7 @@ fn records(document: &Document) -> Vec<Record<'_>> {
                 ),
                 at: target.at_key(&format!("qualifications.{ix}.valid_until")),
                 until: qualification.valid_until,
-                fatal: true,
-                told_elsewhere: false,
+                once_past: OncePast::Refuses,
             });
         }
     }
@@ -90,8 +94,7 @@ fn records(document: &Document) -> Vec<Record<'_>> {
             what: text!("the derogation from `{id}`", "la dérogation à `{id}`"),
             at: derogation.at_key("expires"),
             until: derogation.expires,
-            fatal: false,
-            told_elsewhere: false,
+            once_past: OncePast::Warns,
         });
     }
     for transform in &document.transform {
@@ -102,8 +105,7 @@ fn records(document: &Document) -> Vec<Record<'_>> {
             what: text!("the declassification of `{id}`", "la déclassification de `{id}`"),
             at: transform.at_key("declassification.expires"),
             until: declassification.expires,
-            fatal: false,
-            told_elsewhere: true,
+            once_past: OncePast::ToldElsewhere,
         });
     }
     records
@@ -119,7 +121,7 @@ struct Flow<'r> {
     reach: &'r Reach,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum To {
     Space(SpaceIx),
     Copy(CopyIx),
@@ -157,6 +159,10 @@ fn flows<'r>(policy: &Policy, reached: &'r Reached) -> Vec<Flow<'r>> {
 }
 
 impl Flow<'_> {
+    const fn way(&self) -> (SourceIx, DomainIx, To) {
+        (self.source, self.domain, self.to)
+    }
+
     /// Whether it goes on that day; `None`: dates left aside.
     fn goes(&self, policy: &Policy, on: Option<Date>) -> bool {
         self.goes_with(policy, on, &policy.lifted)
@@ -213,7 +219,9 @@ struct View<'p> {
 impl View<'_> {
     fn record(&self, record: &Record<'_>, today: Date, report: &mut Report) {
         let expired = record.until < today;
-        if record.until.0 > today.0.saturating_add(AHEAD_DAYS) || expired && record.told_elsewhere {
+        if record.until.0 > today.0.saturating_add(AHEAD_DAYS)
+            || expired && record.once_past == OncePast::ToldElsewhere
+        {
             return;
         }
         let (until, next) = (record.until, day_after(record.until));
@@ -238,8 +246,11 @@ impl View<'_> {
             let Text { en, fr } = self.list(&stopped);
             text!("held from {next}: {en}", "retenus à partir du {next} : {fr}")
         };
-        let severity =
-            if expired && record.fatal && !stopped.is_empty() { Severity::Error } else { Severity::Warning };
+        let severity = if expired && record.once_past == OncePast::Refuses && !stopped.is_empty() {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
         let fix = text!(
             "renew it and write the new date, or take it away with what needs it",
             "le renouveler et écrire la nouvelle date, ou le retirer avec ce qui en dépend"
@@ -369,13 +380,21 @@ impl View<'_> {
         })
     }
 
+    /// The ways that stop, each with the label that the fewest rules give.
     fn list(&self, flows: &[&Flow<'_>]) -> Text {
-        let named: Vec<Text> = flows.iter().take(NAMED).map(|flow| flow.named(self.policy)).collect();
-        let join = |of: fn(&Text) -> &String| {
-            named.iter().map(|text| of(text).as_str()).collect::<Vec<_>>().join("; ")
-        };
-        let (en, fr) = (join(|text| &text.en), join(|text| &text.fr));
-        match flows.len().saturating_sub(NAMED) {
+        let mut ways: Vec<&Flow<'_>> = Vec::new();
+        for flow in flows {
+            match ways.iter_mut().find(|known| known.way() == flow.way()) {
+                Some(known) if flow.reach.rules.len() < known.reach.rules.len() => *known = flow,
+                Some(_) => {}
+                None => ways.push(flow),
+            }
+        }
+        let named: Vec<Text> = ways.iter().take(NAMED).map(|flow| flow.named(self.policy)).collect();
+        let en: Vec<&str> = named.iter().map(|text| text.en.as_str()).collect();
+        let fr: Vec<&str> = named.iter().map(|text| text.fr.as_str()).collect();
+        let (en, fr) = (en.join("; "), fr.join(" ; "));
+        match ways.len().saturating_sub(NAMED) {
             0 => Text { en, fr },
             more => text!("{en}; and {more} more", "{fr} ; et {more} autre(s)"),
         }
@@ -385,11 +404,19 @@ impl View<'_> {
     fn witness(&self, flows: &[&Flow<'_>], at: Option<Date>) -> Option<Witness> {
         let given = |flow: &&Flow<'_>| {
             let given = self.message(flow.source, flow.domain, flow.commune, flow.reach)?;
-            let decision = message::decide(self.policy, &given, at.unwrap_or_default())?;
-            (decision.label == flow.label).then_some(given)
+            let on = |day| message::decide(self.policy, &given, day);
+            let shows = match at {
+                Some(day) => {
+                    let (before, then) = (on(Date(day.0.saturating_sub(1)))?, on(day)?);
+                    before.targets(self.policy).count() > then.targets(self.policy).count()
+                }
+                None => on(self.document.policy.valid_from.date())?.label == flow.label,
+            };
+            shows.then_some(given)
         };
-        let text = flows.first()?.named(self.policy);
-        Some(Witness { text, given: flows.iter().find_map(given), at })
+        let shown = flows.iter().find_map(|flow| Some((flow, Some(given(flow)?))));
+        let (flow, given) = shown.or(flows.first().map(|flow| (flow, None)))?;
+        Some(Witness { text: flow.named(self.policy), given, at })
     }
 
     fn message(
