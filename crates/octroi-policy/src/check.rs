@@ -1,21 +1,39 @@
 //! What can be said of a policy from its text and the official geographic code
-//! alone: references (C03, C04), territory (C05–C08), rules (C14, C27, C28),
-//! hosting facts and identities (C22, C30).
+//! alone: references (C03, C04), territory (C05–C08), rules (C14, C25–C29),
+//! hosting facts and identities (C22, C30, C38), persons (C12, C13, C40),
+//! transforms and copies (C15–C20, C31), publication (C32), who approves (C35),
+//! limits (C39).
 //!
-//! Places nothing: what needs the engine (C09, C10, C24, C34) is in `prove`.
-//! The engine is asked for one thing here, whether a message shows the fault it
-//! is a witness of. Expects what `parse` found to be right in form; a block
+//! Places nothing: what needs the engine (C09, C10, C24, C34) is in `prove`;
+//! [`proved`] and [`against`] ask it, for dates (C21, C23), mosaics (C33) and
+//! the policy in force (C35, C36). Here it is asked for one thing, whether a
+//! message shows the fault it is a witness of. Expects what `parse` found to be right in form; a block
 //! that could not be read (`Document::unread`) makes no reference undefined,
 //! and while there is one nothing is called unused or uncovered.
 
+mod against;
+mod approval;
+mod copies;
+mod dates;
+mod declared;
 mod identities;
+mod limits;
+mod message;
+mod mosaic;
+mod personal;
+mod reach;
 mod references;
+mod release;
 mod rules;
 mod territory;
+mod transforms;
+
+pub use against::against;
 
 use std::cell::OnceCell;
 
 use crate::ast::{Acknowledge, Block, Document, Given};
+use crate::prove::Reached;
 use crate::text::text;
 use crate::{Code, Cog, Date, Decision, Finding, Location, Policy, Severity, Text, Witness};
 
@@ -32,12 +50,30 @@ pub fn structural_at(document: &Document, cog: Option<&Cog>, today: Date) -> Vec
     let mut report = Report::default();
     references::check(document, &mut report);
     territory::check(document, cog, &mut report);
-    rules::check(document, cog, &mut report);
     identities::check(document, &mut report);
-    report.acknowledge(document, today);
-    let mut findings: Vec<Finding> = report.entries.into_iter().map(|(_, finding)| finding).collect();
-    findings.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
-    findings
+    let within = limits::check(document, &mut report);
+    if within {
+        rules::check(document, cog, &mut report);
+        personal::check(document, cog, &mut report);
+        transforms::check(document, cog, today, &mut report);
+        copies::check(document, cog, &mut report);
+        reach::check(document, cog, &mut report);
+        declared::check(document, cog, &mut report);
+        release::check(document, cog, &mut report);
+        approval::check(document, &mut report);
+    }
+    report.acknowledge(document, if within { WARNED_HERE } else { &[] }, today);
+    report.findings()
+}
+
+/// What the engine tells beside the proofs: flows that a date will hold (C21,
+/// C23), spaces that join too much (C33).
+pub(crate) fn proved(policy: &Policy, document: &Document, reached: &Reached, today: Date) -> Vec<Finding> {
+    let mut report = Report::default();
+    dates::check(policy, document, reached, today, &mut report);
+    mosaic::check(policy, document, reached, &mut report);
+    report.acknowledge(document, WARNED_BY_PROOF, today);
+    report.findings()
 }
 
 /// The acknowledgement in force for a warning of that code about that subject.
@@ -86,8 +122,12 @@ struct Said<'a> {
 /// How many messages are tried for one witness.
 const PROPOSALS: usize = 256;
 
-/// The codes above whose severity can be a warning.
-const WARNED_HERE: &[Code] = &[Code::C04, Code::C05, Code::C07, Code::C22, Code::C27, Code::C28];
+/// The codes of [`structural`] whose severity can be a warning.
+const WARNED_HERE: &[Code] =
+    &[Code::C04, Code::C05, Code::C07, Code::C22, Code::C25, Code::C27, Code::C28, Code::C32, Code::C38];
+
+/// Those of [`proved`].
+const WARNED_BY_PROOF: &[Code] = &[Code::C21, Code::C23, Code::C33];
 
 impl Report {
     fn error(&mut self, code: Code, said: Said<'_>) {
@@ -120,8 +160,15 @@ impl Report {
         })
     }
 
-    /// Warnings accepted on record only inform; an acknowledgement of nothing is said.
-    fn acknowledge(&mut self, document: &Document, today: Date) {
+    fn findings(self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.entries.into_iter().map(|(_, finding)| finding).collect();
+        findings.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
+        findings
+    }
+
+    /// Warnings accepted on record only inform; an acknowledgement of nothing,
+    /// for the codes that were looked for here, is said.
+    fn acknowledge(&mut self, document: &Document, codes: &[Code], today: Date) {
         for (subject, finding) in &mut self.entries {
             let accepted = acknowledged(document, finding.code, subject, today);
             if let Some(block) = accepted.filter(|_| finding.severity == Severity::Warning) {
@@ -133,7 +180,7 @@ impl Report {
             let is_about = |(subject, finding): &(String, Finding)| {
                 finding.code.name() == block.code && *subject == block.subject
             };
-            let here = WARNED_HERE.iter().any(|code| code.name() == block.code);
+            let here = codes.iter().any(|code| code.name() == block.code);
             if here && document.unread.is_empty() && !self.entries.iter().any(is_about) {
                 self.warning(
                     Code::C04,
@@ -162,5 +209,7 @@ impl Report {
     }
 }
 
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod tests;

@@ -90,20 +90,62 @@ codes! {
         "une étiquette possible n'a d'espace autorisé à aucune échelle";
     C10 "an invariant can be broken",
         "une garantie peut être violée";
+    C12 "data about persons without a `processing` record",
+        "des données sur des personnes sans fiche de traitement (`processing`)";
+    C13 "a processing without legal basis, retention or, where sensitive, impact assessment",
+        "un traitement sans base légale, durée de conservation ou, s'il est sensible, analyse d'impact";
     C14 "marking and level disagree",
         "marqueur et niveau se contredisent";
+    C15 "a transform claims to lower more than its steps can",
+        "une transformation prétend abaisser plus que ses étapes ne le peuvent";
+    C16 "a declassification without scope, justification, approver or expiry, or an expired one",
+        "une déclassification sans portée, justification, approbateur ou échéance, ou échue";
+    C17 "an aggregate of fewer devices than `k_min`",
+        "un agrégat de moins d'appareils que `k_min`";
+    C18 "an identifier leaves through the topic or metadata of a copy",
+        "un identifiant sort par le sujet ou les métadonnées d'une copie";
+    C19 "a copy of personal input to a cloud without `keep_only` or `aggregate`",
+        "une copie de données personnelles vers un nuage sans `keep_only` ni `aggregate`";
+    C20 "a pseudonymisation key in the file, or one without rotation",
+        "une clé de pseudonymisation dans le fichier, ou sans rotation";
+    C21 "a dated record has expired or expires within 90 days",
+        "un fait daté est échu ou échoit dans les 90 jours";
     C22 "exposure to extra-EU law not stated",
         "exposition à un droit extra-européen non déclarée";
+    C23 "a requirement that is pending law, and flows that will stop conforming",
+        "une exigence de droit à venir, et les flux qui cesseront d'être conformes";
     C24 "the quarantine's premises are not allowed for `restricted`",
         "les locaux de la quarantaine ne sont pas autorisés pour `restricted`";
+    C25 "a rule that can never match",
+        "une règle qui ne peut jamais convenir";
+    C26 "a rule always dominated by another",
+        "une règle toujours dominée par une autre";
     C27 "allowed topics that no rule classifies",
         "des sujets autorisés qu'aucune règle ne classe";
     C28 "a rule at `open` without a closed schema, or with `text` in it",
         "une règle à `open` sans schéma fermé, ou dont le schéma contient `text`";
+    C29 "a rule that lowers by the sender's own declaration",
+        "une règle qui abaisse d'après la déclaration de l'émetteur";
     C30 "a source without authenticated identity, or two sources with one identity",
         "une source sans identité authentifiée, ou deux sources de même identité";
+    C31 "a path from a target back to devices",
+        "un chemin d'un hébergement vers les appareils";
+    C32 "an `open` flow with no place of publication",
+        "un flux `open` sans lieu de publication";
+    C33 "a mosaic: a space joins streams whose union is more sensitive than each",
+        "une mosaïque : un espace réunit des flux dont l'ensemble est plus sensible que chacun";
     C34 "a test fails",
         "un essai échoue";
+    C35 "the author approves, or the version does not increase",
+        "l'auteur approuve, ou la version n'augmente pas";
+    C36 "what changes against the policy in force",
+        "ce qui change par rapport à la politique en vigueur";
+    C38 "a target without a reversibility clause",
+        "un hébergement sans clause de réversibilité";
+    C39 "more than the hub takes: rules, fields, depth or lists",
+        "plus que le concentrateur n'accepte : règles, champs, profondeur ou listes";
+    C40 "health data that may be hosted without an HDS certificate",
+        "des données de santé qui peuvent être hébergées sans certificat HDS";
 }
 
 impl fmt::Display for Code {

@@ -43,7 +43,7 @@ pub mod topic;
 mod transform;
 mod witness;
 
-pub use check::{acknowledged, structural, structural_at};
+pub use check::{acknowledged, against, structural, structural_at};
 pub use cog::{Cog, CommuneIx, CommuneSet};
 pub use coverage::{Coverage, coverage};
 pub use decision::{CopyIx, Decision, DomainIx, Input, Outcome, Reason, RuleIx, SourceIx, SpaceIx, TargetIx};

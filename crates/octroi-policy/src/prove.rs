@@ -18,7 +18,7 @@ pub mod never;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ast::{Block, Document, Given, Invariant, Never, Target, Via};
-use crate::check::on_record;
+use crate::check::{on_record, proved};
 use crate::engine::Gives;
 use crate::engine::condition::Op;
 use crate::place::{Way, country_in};
@@ -32,7 +32,7 @@ use crate::{
 /// What the enumeration found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Proof {
-    /// C09, C10, C24, C34.
+    /// C09, C10, C21, C23, C24, C33, C34.
     pub findings: Vec<Finding>,
     /// Cells of the table: label × space.
     pub table_cells: u64,
@@ -70,6 +70,7 @@ pub fn prove_at(policy: &Policy, document: &Document, today: Date) -> Proof {
     proof.table_cells = table(policy, &labels, &mut |way| watch.arrival(&way, findings));
     proof.flows = flows(policy, &labels, &mut |way| watch.arrival(&way, findings));
     quarantine(policy, document, &mut proof);
+    proof.findings.extend(proved(policy, document, &reached, today));
     failing(policy, document, &mut proof);
     proof
 }

@@ -306,7 +306,7 @@ fn grid(text: &str) -> Result<Grid, TransformError> {
     Grid::parse(text).ok_or_else(|| TransformError::Duration { text: text.to_owned() })
 }
 
-fn key_reference(text: &str) -> Result<String, TransformError> {
+pub(crate) fn key_reference(text: &str) -> Result<String, TransformError> {
     let name = text.strip_prefix("file:").or_else(|| text.strip_prefix("env:")).unwrap_or_default();
     // One name, never a path: keys lie in one directory, outside the policy's.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

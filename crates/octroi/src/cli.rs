@@ -147,6 +147,12 @@ pub enum PolicyCommand {
     Check {
         /// A file, or a directory of them.
         path: PathBuf,
+        /// As on that day, `2027-07-01`; default: the day it becomes valid. What expires by then has.
+        #[arg(long)]
+        date: Option<String>,
+        /// The policy that it would replace: a version that does not follow, decisions that change.
+        #[arg(long, value_name = "PATH")]
+        against: Option<PathBuf>,
     },
     /// Run a policy's own tests.
     Test {

@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 use octroi_journal::TargetBit;
 use octroi_policy::{Date, Finding, Policy, SourceFile, SourceIx, TargetIx, Timestamp};
 
-pub use review::{Review, compiled, read_policy, review, toml_files};
+pub use review::{Review, compiled, read_policy, review, review_at, toml_files};
 pub use store::{Activation, Store, StoreError};
 
 use crate::flows::Flows;

@@ -22,7 +22,7 @@ pub(super) fn check(document: &Document, cog: Option<&Cog>, report: &mut Report)
     }
 }
 
-fn level_of(level: RuleLevel) -> Level {
+pub(super) fn level_of(level: RuleLevel) -> Level {
     match level {
         // The sender's word can be any level: the lowest is what must agree.
         RuleLevel::Open | RuleLevel::Declared => Level::Open,
@@ -286,7 +286,7 @@ fn unclassified(source: &Block<Source>, document: &Document, cog: Option<&Cog>, 
 /// Whether some message of that source, filter and domain could match the rule,
 /// as far as what stands outside the payload tells. A rule that only takes the
 /// sender's word classifies nothing by itself.
-fn can_match(
+pub(super) fn can_match(
     rule: &Classify,
     source: &Source,
     filter: &str,

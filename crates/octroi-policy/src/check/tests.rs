@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use crate::*;
 
-const EXAMPLE: &str = include_str!("../../../../policies/bretagne-exemple.toml");
+pub(super) const EXAMPLE: &str = include_str!("../../../../policies/bretagne-exemple.toml");
 
-fn file(text: &str) -> SourceFile {
+pub(super) fn file(text: &str) -> SourceFile {
     SourceFile { name: "p.toml".into(), text: text.into() }
 }
 
@@ -18,7 +18,7 @@ fn findings(files: &[SourceFile]) -> Vec<Finding> {
 }
 
 /// What the text under the place begins with, as an editor would jump there.
-fn under(text: &str, location: &Location) -> String {
+pub(super) fn under(text: &str, location: &Location) -> String {
     let line = text.lines().nth(location.line.saturating_sub(1) as usize).unwrap_or_default();
     line.chars().skip(location.column.saturating_sub(1) as usize).collect()
 }
@@ -65,6 +65,38 @@ fn the_example_has_no_error_and_these_warnings() {
     let file = file(EXAMPLE);
     let found = findings(std::slice::from_ref(&file));
     expect![[r#"
+        warning[C38]: `dc-rennes` has no reversibility clause
+           --> p.toml:114:1
+            |
+        114 | [[target]]
+            | ^^
+            = why: data that cannot be taken back decides who hosts it next time
+            = fix: write reversibility = "…": the clause of the contract, formats and delay of restitution
+
+        warning[C38]: `dc-morbihan` has no reversibility clause
+           --> p.toml:126:1
+            |
+        126 | [[target]]
+            | ^^
+            = why: data that cannot be taken back decides who hosts it next time
+            = fix: write reversibility = "…": the clause of the contract, formats and delay of restitution
+
+        warning[C38]: `dc-bretagne` has no reversibility clause
+           --> p.toml:138:1
+            |
+        138 | [[target]]
+            | ^^
+            = why: data that cannot be taken back decides who hosts it next time
+            = fix: write reversibility = "…": the clause of the contract, formats and delay of restitution
+
+        warning[C38]: `cloud-confiance` has no reversibility clause
+           --> p.toml:150:1
+            |
+        150 | [[target]]
+            | ^^
+            = why: data that cannot be taken back decides who hosts it next time
+            = fix: write reversibility = "…": the clause of the contract, formats and delay of restitution
+
         warning[C28]: rule `mobilite-comptage` is `open` with a word or a raw frame in `device`, `period`
            --> p.toml:355:231
             |
@@ -75,6 +107,15 @@ fn the_example_has_no_error_and_these_warnings() {
             = witness: a message with `device = "AB-123-CD"` is `open`
             = replay: given = { source = "ville-mobilite", topic = "ville/mobilite/x/count", fields = { device = "AB-123-CD" } }
 
+        warning[C32]: what rule `mobilite-comptage` finds open is published nowhere (`mobility`)
+           --> p.toml:356:9
+            |
+        356 | level = "open"
+            |         ^^^^^^
+            = why: what a public body holds and may publish is due to the public (CRPA L.312-1-1)
+            = fix: add a target of kind open_data_portal and a copy to it, or acknowledge it with the reason
+            = witness: a message of `ville-mobilite` is open and reaches no portal
+
         warning[C28]: rule `air-station-fixe` is `open` with a word or a raw frame in `data`
            --> p.toml:392:214
             |
@@ -84,7 +125,16 @@ fn the_example_has_no_error_and_these_warnings() {
             = fix: write `{ in = ["…"] }` with its words, or acknowledge it
             = witness: a message with `data = "AB-123-CD"` is `open`
 
-        no error: 0 errors, 2 warnings, 0 notes
+        warning[C32]: what rule `air-station-fixe` finds open is published nowhere (`air_quality`)
+           --> p.toml:393:9
+            |
+        393 | level = "open"
+            |         ^^^^^^
+            = why: what a public body holds and may publish is due to the public (CRPA L.312-1-1)
+            = fix: add a target of kind open_data_portal and a copy to it, or acknowledge it with the reason
+            = witness: a message of `lns-rennes` is open and reaches no portal
+
+        no error: 0 errors, 8 warnings, 0 notes
     "#]]
     .assert_eq(&render_all(&found, &[file], Lang::En, false));
 }

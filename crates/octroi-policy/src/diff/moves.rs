@@ -114,7 +114,9 @@ fn cases(
             Some(markings) => {
                 [Label { level: record.level, markings: markings.iter().copied().collect() }].into()
             }
-            None => known.by_key.keys().map(|key| label_of(*key)).filter(|l| l.level == record.level).collect(),
+            None => {
+                known.by_key.keys().map(|key| label_of(*key)).filter(|l| l.level == record.level).collect()
+            }
         };
         let labels = labels.into_iter().filter(|label| known.by_key.contains_key(&key_of(*label)));
         for (label, (_, communes)) in labels

@@ -32,7 +32,9 @@ use crate::words::Lang;
 
 pub(super) fn run(command: PolicyCommand, context: &Context) -> Result<Exit, Failure> {
     match command {
-        PolicyCommand::Check { path } => check(&path, context),
+        PolicyCommand::Check { path, date, against } => {
+            check(&path, date.as_deref(), against.as_deref(), context)
+        }
         PolicyCommand::Test { path } => test(&path, context),
         PolicyCommand::Mutants { path } => mutants::run(&path, context),
         PolicyCommand::Coverage { path } => coverage::run(&path, context),
@@ -50,9 +52,9 @@ pub(super) fn run(command: PolicyCommand, context: &Context) -> Result<Exit, Fai
     }
 }
 
-fn read(path: &Path) -> Result<(Vec<SourceFile>, Review), Failure> {
+fn read(path: &Path, day: Option<Date>) -> Result<(Vec<SourceFile>, Review), Failure> {
     let files = policies::read_policy(path).or_exit(Exit::Config)?;
-    let review = policies::review(&files);
+    let review = policies::review_at(&files, day);
     Ok((files, review))
 }
 
@@ -86,9 +88,22 @@ fn day(text: &str, context: &Context) -> Result<Date, Failure> {
     Date::parse(text).ok_or_else(|| Failure::new(Exit::Usage, anyhow::anyhow!("{usage}")))
 }
 
-fn check(path: &Path, context: &Context) -> Result<Exit, Failure> {
-    let (files, review) = read(path)?;
+fn check(
+    path: &Path,
+    date: Option<&str>,
+    against: Option<&Path>,
+    context: &Context,
+) -> Result<Exit, Failure> {
     let lang = context.lang;
+    let day = date.map(|text| day(text, context)).transpose()?;
+    let (files, mut review) = read(path, day)?;
+    if let Some(active) = against {
+        let active = compiled(active, context)?;
+        if let Some(candidate) = &review.policy {
+            let day = day.unwrap_or_else(|| candidate.document().policy.valid_from.date());
+            review.findings.extend(octroi_policy::against(&active, candidate, day));
+        }
+    }
     if context.json {
         print_findings(&review.findings, context)?;
     } else {
@@ -122,7 +137,7 @@ fn print_findings(findings: &[Finding], context: &Context) -> Result<(), Failure
 }
 
 fn test(path: &Path, context: &Context) -> Result<Exit, Failure> {
-    let (files, review) = read(path)?;
+    let (files, review) = read(path, None)?;
     let lang = context.lang;
     if review.policy.is_none() {
         let refusals = review.refusals();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use octroi_policy::{Cog, Finding, Policy, Proof, Severity, SourceFile, TestResult, ast};
+use octroi_policy::{Code, Cog, Date, Finding, Policy, Proof, Severity, SourceFile, TestResult, ast};
 
 use super::ReadPolicyError;
 use crate::limits;
@@ -33,10 +33,20 @@ impl Review {
     }
 }
 
-/// Checks a policy: everything that can be found in one run.
+/// With one of these the text is not understood, or too much to prove; any other error leaves a policy to compile.
+const NOT_UNDERSTOOD: [Code; 5] = [Code::C01, Code::C02, Code::C03, Code::C05, Code::C39];
+
+/// Checks a policy as on the day it becomes valid: everything that can be found in one run.
 #[must_use]
 pub fn review(files: &[SourceFile]) -> Review {
+    review_at(files, None)
+}
+
+/// [`review`] on another day: what will have expired by then has.
+#[must_use]
+pub fn review_at(files: &[SourceFile], day: Option<Date>) -> Review {
     let parsed = octroi_policy::parse(files);
+    let day = day.unwrap_or_else(|| parsed.document.policy.valid_from.date());
     let mut review = Review {
         document: parsed.document,
         findings: parsed.findings,
@@ -44,13 +54,12 @@ pub fn review(files: &[SourceFile]) -> Review {
         proof: None,
         policy: None,
     };
-    review
-        .findings
-        .extend(octroi_policy::structural(&review.document, Cog::vintage(review.document.policy.cog)));
-    if review.refusals().is_empty() {
+    let cog = Cog::vintage(review.document.policy.cog);
+    review.findings.extend(octroi_policy::structural_at(&review.document, cog, day));
+    if !review.refusals().iter().any(|finding| NOT_UNDERSTOOD.contains(&finding.code)) {
         match Policy::compile(&review.document, octroi_policy::hash(files)) {
             Ok(policy) => {
-                let mut proof = octroi_policy::prove(&policy, &review.document);
+                let mut proof = octroi_policy::prove_at(&policy, &review.document, day);
                 review.findings.append(&mut proof.findings);
                 review.tests = octroi_policy::run_tests(&policy, &review.document);
                 review.proof = Some(proof);

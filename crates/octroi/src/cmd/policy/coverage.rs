@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 const SHOWN: usize = 8;
 
 pub(super) fn run(path: &Path, context: &Context) -> Result<Exit, Failure> {
-    let (files, review) = read(path)?;
+    let (files, review) = read(path, None)?;
     let Some(policy) = &review.policy else {
         show_findings(&review.refusals(), &files, context);
         println!("{}: the policy cannot be compiled; no test was run", path.display());

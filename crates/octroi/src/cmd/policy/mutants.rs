@@ -10,7 +10,7 @@ use crate::cmd::{Context, print_json};
 use crate::exit::{Exit, Failure};
 
 pub(super) fn run(path: &Path, context: &Context) -> Result<Exit, Failure> {
-    let (files, review) = read(path)?;
+    let (files, review) = read(path, None)?;
     let refusals = review.refusals();
     let today = SystemClock.now().date();
     let found = if refusals.is_empty() { mutants(&review.document, today) } else { Err(refusals) };
