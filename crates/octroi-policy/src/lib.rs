@@ -53,7 +53,8 @@ pub use schema::json_schema;
 pub use testing::{TestResult, run_tests};
 pub use text::{Lang, Text};
 pub use time::{Date, Timestamp};
+pub use transform::aggregate;
 pub use transform::{
-    COPY_ID_KEY, KeySource, NotYet, PseudonymKey, TransformError, TransformInput, TransformPlan,
-    TransformRefused, Transformed,
+    COPY_ID_KEY, KeySource, PseudonymKey, TransformError, TransformInput, TransformPlan, TransformRefused,
+    Transformed,
 };

@@ -409,7 +409,7 @@ impl<'d> Compiler<'d> {
     }
 
     fn plan(&mut self, transform: &Block<ast::Transform>) -> Option<TransformPlan> {
-        let plan = TransformPlan::compile(transform);
+        let plan = TransformPlan::compile(transform, self.document.policy.k_min);
         let error = plan.as_ref().err().map(ToString::to_string);
         if let Some(error) = error {
             let message = format!("transform `{}`: {error}", transform.id);
