@@ -174,10 +174,8 @@ impl Intake {
                     count(Destination::Target(space.target.index()));
                 }
                 for copy in copies {
-                    if let Some(rule) = active.policy.copies().get(copy.index()) {
-                        targets |= active.mask(rule.to);
-                        count(Destination::Copy(copy.index()));
-                    }
+                    targets |= active.copy_mask(*copy);
+                    count(Destination::Copy(copy.index()));
                 }
                 metrics::Outcome::Routed
             }

@@ -8,8 +8,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,6 +15,7 @@ use octroi_policy::ast::{Document, Step};
 use octroi_policy::{COPY_ID_KEY, KeySource, PseudonymKey};
 
 use crate::config::Environment;
+use crate::durable;
 
 /// What a key needs at least, bytes.
 const LEAST: usize = 32;
@@ -88,17 +87,7 @@ impl Keys {
         if !copy_ids.exists() {
             let mut secret = [0; LEAST];
             getrandom::fill(&mut secret).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-            let aside = copy_ids.with_extension("aside");
-            let mut file = fs::OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&aside)
-                .map_err(failed)?;
-            file.write_all(&secret).and_then(|()| file.sync_all()).map_err(failed)?;
-            fs::rename(&aside, &copy_ids).map_err(failed)?;
-            fs::File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(failed)?;
+            durable::replace(&copy_ids, &secret).map_err(failed)?;
         }
         let keys = Self { directory, copy_ids, environment: environment.collect(), read: Mutex::default() };
         keys.get(COPY_ID_KEY)?;

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::outlet::Bounds;
 use crate::record::{
-    Input, Intent, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome, put_text,
+    Input, Intent, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome, WindowClosed, put_text,
 };
 
 /// The journal's bits.
@@ -38,6 +38,8 @@ pub struct Tally {
     pub assigned: Vec<u64>,
     /// The latest policy time, microseconds.
     pub latest: i64,
+    /// By copy: up to when its windows are published, microseconds.
+    pub closed: BTreeMap<String, i64>,
 }
 
 impl Default for Tally {
@@ -50,6 +52,7 @@ impl Default for Tally {
             refused: 0,
             assigned: vec![0; BITS],
             latest: i64::MIN,
+            closed: BTreeMap::new(),
         }
     }
 }
@@ -62,6 +65,12 @@ impl Tally {
             StoredOutcome::Quarantined(_) => self.quarantined += 1,
             StoredOutcome::Held(..) => self.held += 1,
         }
+        self.assign(targets);
+        self.latest = self.latest.max(received.0);
+    }
+
+    /// Counts a record for each of its targets.
+    pub fn assign(&mut self, targets: u64) {
         let mut rest = targets;
         while rest != 0 {
             let bit = rest.trailing_zeros() as usize;
@@ -70,7 +79,13 @@ impl Tally {
                 *assigned += 1;
             }
         }
-        self.latest = self.latest.max(received.0);
+    }
+
+    /// A window of a copy is published.
+    pub fn close(&mut self, copy: &str, end: Timestamp) {
+        let closed = self.closed.entry(copy.to_owned()).or_insert(end.0);
+        *closed = end.0.max(*closed);
+        self.latest = self.latest.max(end.0);
     }
 
     /// Counts one refusal, but for `received`.
@@ -89,6 +104,9 @@ impl Tally {
             *mine += theirs;
         }
         self.latest = self.latest.max(other.latest);
+        for (copy, end) in &other.closed {
+            self.close(copy, Timestamp(*end));
+        }
     }
 }
 
@@ -185,6 +203,11 @@ impl Ledger {
             }
             RecordKind::SessionEnded => {
                 self.sessions.remove(Input(bytes).text("session")?);
+            }
+            RecordKind::Aggregate => self.tally.assign(targets),
+            RecordKind::WindowClosed => {
+                let closed = WindowClosed::read(bytes)?;
+                self.tally.close(closed.copy, closed.end);
             }
             RecordKind::Kept => {}
         }

@@ -9,6 +9,9 @@
 //!
 //! Reading is total: bytes that are no record are an error, never a panic.
 
+mod aggregate;
+
+pub use aggregate::{Aggregate, WindowClosed};
 use octroi_policy::{CopyIx, DomainIx, Label, Level, Markings, Reason, SpaceIx, TargetIx, Timestamp};
 
 /// What kind of record; the journal stores it beside the bytes.
@@ -31,6 +34,10 @@ pub enum RecordKind {
     SessionEnded = 0x07,
     /// A message in a side log: why it is kept, for which target, and the record as it was.
     Kept = 0x08,
+    /// A window of a copy is published.
+    WindowClosed = 0x10,
+    /// What is published of one group of it.
+    Aggregate = 0x11,
 }
 
 impl RecordKind {
@@ -46,6 +53,8 @@ impl RecordKind {
             Self::SessionOpened,
             Self::SessionEnded,
             Self::Kept,
+            Self::WindowClosed,
+            Self::Aggregate,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)

@@ -10,6 +10,8 @@ mod admin_task;
 mod boot;
 mod status_task;
 
+#[cfg(test)]
+pub(crate) use boot::replay;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,9 +89,11 @@ pub struct Server {
 
 /// The threads, in the order in which they end.
 struct Threads {
+    aggregates: JoinHandle<()>,
     relays: Vec<JoinHandle<()>>,
     keeper: JoinHandle<()>,
     committer: JoinHandle<()>,
+    aggregates_stop: Arc<AtomicBool>,
     relays_stop: Arc<AtomicBool>,
     keeper_stop: Arc<AtomicBool>,
     requests: Option<Arc<Keeper>>,
@@ -199,13 +203,16 @@ impl Server {
 }
 
 impl Threads {
-    /// Ends relays, keeper and committer, in this order: each hands its last to the next.
+    /// Ends aggregates, relays, keeper and committer, in this order: each hands its last to the next.
     fn join(mut self, inbox: &Inbox, watermark: &Watermark) {
         let ended = |thread: JoinHandle<()>, name: &str| {
             if thread.join().is_err() {
                 tracing::error!(thread = name, "a thread panicked; the next start recovers");
             }
         };
+        self.aggregates_stop.store(true, Ordering::Release);
+        watermark.nudge();
+        ended(self.aggregates, "aggregates");
         self.relays_stop.store(true, Ordering::Release);
         watermark.nudge();
         for relay in self.relays {

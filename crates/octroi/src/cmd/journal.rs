@@ -10,7 +10,7 @@ use crate::cli::{ConfigArg, JournalCommand};
 use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::keeper::Log;
-use crate::record::{Kept, Message, RecordKind, Refusal, StoredOutcome};
+use crate::record::{Aggregate, Kept, Message, RecordKind, Refusal, StoredOutcome, WindowClosed};
 
 pub(super) fn run(command: &JournalCommand, context: &Context) -> Result<Exit, Failure> {
     match command {
@@ -118,6 +118,12 @@ fn describe(seq: u64, kind: u8, bytes: &[u8]) -> Value {
                 }),
                 RecordKind::Kept => Kept::read(bytes)
                     .map(|kept| format!("origin {} for `{}`: {}", kept.origin, kept.target, kept.reason)),
+                RecordKind::Aggregate => Aggregate::read(bytes).map(|aggregate| {
+                    let Aggregate { end, copy, topic, label, .. } = aggregate;
+                    format!("until {end} of copy `{copy}` {topic} {label}")
+                }),
+                RecordKind::WindowClosed => WindowClosed::read(bytes)
+                    .map(|closed| format!("until {} of copy `{}`: published", closed.end, closed.copy)),
                 RecordKind::Progress
                 | RecordKind::Intent
                 | RecordKind::Epoch

@@ -179,7 +179,13 @@ impl Windows {
         }
     }
 
-    /// The oldest window, if it ended at or before `by`. It stays until [`Self::retire`].
+    /// Whether the oldest window ended at or before `by`.
+    #[must_use]
+    pub fn is_over(&self, by: Timestamp) -> bool {
+        self.open.first_key_value().is_some_and(|(_, window)| window.end <= by.0)
+    }
+
+    /// What the oldest window publishes, if it ended at or before `by`. It stays until [`Self::retire`].
     ///
     /// # Errors
     ///
