@@ -649,14 +649,39 @@ pub struct Requirement {
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 #[expect(missing_docs, reason = "the keys are explained once, in the guide to the policy language")]
 pub enum Step {
-    KeepOnly { fields: Vec<String> },
-    Drop { fields: Vec<String> },
-    Pseudonymise { field: String, key: String, rotate: String, scope: PseudonymScope },
-    GeneraliseGeo { to: GeoGrain },
-    GeneraliseTime { to: String },
-    Round { field: String, digits: u8 },
-    Aggregate { window: String, by: Vec<String>, measures: Vec<String>, min_count: u32 },
-    RewriteTopic { to: String },
+    KeepOnly {
+        fields: Vec<String>,
+    },
+    Drop {
+        fields: Vec<String>,
+    },
+    Pseudonymise {
+        field: String,
+        key: String,
+        rotate: String,
+        scope: PseudonymScope,
+        #[serde(default)]
+        old_keys: OldKeys,
+    },
+    GeneraliseGeo {
+        to: GeoGrain,
+    },
+    GeneraliseTime {
+        to: String,
+    },
+    Round {
+        field: String,
+        digits: u8,
+    },
+    Aggregate {
+        window: String,
+        by: Vec<String>,
+        measures: Vec<String>,
+        min_count: u32,
+    },
+    RewriteTopic {
+        to: String,
+    },
 }
 
 /// Within what a pseudonym can be joined.
@@ -665,6 +690,21 @@ pub enum Step {
 #[expect(missing_docs, reason = "as their names say")]
 pub enum PseudonymScope {
     PerProducer,
+}
+
+/// What becomes of a pseudonym's key when its rotation period is past.
+///
+/// The period is part of what is hashed in either case: pseudonyms of two periods never look alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OldKeys {
+    /// There is one key for all periods: who holds it can make any pseudonym again and compare.
+    #[default]
+    Keep,
+    /// The hub adds a random secret of its own in each period and destroys it a week after the period's end:
+    /// from then on nobody can tell whose pseudonym it was. A copy that has waited longer is refused. The
+    /// period is an hour at least.
+    Destroy,
 }
 
 /// How coarse a place becomes.

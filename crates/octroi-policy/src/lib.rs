@@ -55,6 +55,6 @@ pub use text::{Lang, Text};
 pub use time::{Date, Timestamp};
 pub use transform::aggregate;
 pub use transform::{
-    COPY_ID_KEY, KeySource, PseudonymKey, TransformError, TransformInput, TransformPlan, TransformRefused,
-    Transformed,
+    COPY_ID_KEY, KeySource, Period, PseudonymKey, TransformError, TransformInput, TransformPlan,
+    TransformRefused, Transformed,
 };

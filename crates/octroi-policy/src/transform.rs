@@ -23,7 +23,7 @@ use aggregate::AggregatePlan;
 pub use pseudonym::PseudonymKey;
 
 use crate::Timestamp;
-use crate::ast::{GeoGrain, PseudonymScope, Step, Transform};
+use crate::ast::{GeoGrain, OldKeys, PseudonymScope, Step, Transform};
 use crate::facts::{Facts, Kind};
 use period::Grid;
 
@@ -35,6 +35,20 @@ pub const COPY_ID_KEY: &str = "hub:copy-ids";
 pub trait KeySource {
     /// The key of that reference (`file:name`, `env:NAME`, [`COPY_ID_KEY`]) in that period.
     fn key(&self, reference: &str, period: &str) -> Option<PseudonymKey>;
+
+    /// The key of that reference in that period alone; `None` once it is destroyed, or where there are none.
+    fn passing_key(&self, _reference: &str, _period: &Period<'_>) -> Option<PseudonymKey> {
+        None
+    }
+}
+
+/// A rotation period, as far as its key goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period<'p> {
+    /// How long it is, as the policy writes it.
+    pub rotate: &'p str,
+    /// Its end.
+    pub end: Timestamp,
 }
 
 /// A transform, compiled.
@@ -49,7 +63,7 @@ enum PlanStep {
     KeepOnly(Vec<String>),
     Drop(Vec<String>),
     Round { field: String, digits: u8 },
-    Pseudonymise { field: String, key: String, rotate: String, grid: Grid },
+    Pseudonymise { field: String, key: String, rotate: String, grid: Grid, old_keys: OldKeys },
     GeneraliseGeo(GeoGrain),
     GeneraliseTime(Grid),
     RewriteTopic(Vec<Vec<Piece>>),
@@ -93,6 +107,12 @@ pub enum TransformError {
     Fields {
         /// The step.
         op: &'static str,
+    },
+    /// Too many keys to make and destroy.
+    #[error("`old_keys = \"destroy\"` makes a key a period: `rotate` is `PT1H` at least, not `{rotate}`")]
+    Rotation {
+        /// As written.
+        rotate: String,
     },
     /// More digits than a measure has.
     #[error("`round` keeps 0 to {MAX_DIGITS} digits behind the point, not {digits}")]
@@ -302,10 +322,13 @@ fn plan_step(step: &Step) -> Result<PlanStep, TransformError> {
             named("round", std::slice::from_ref(field))?;
             PlanStep::Round { field: field.clone(), digits: decimals(*digits)? }
         }
-        Step::Pseudonymise { field, key, rotate, scope: PseudonymScope::PerProducer } => {
+        Step::Pseudonymise { field, key, rotate, scope: PseudonymScope::PerProducer, old_keys } => {
             named("pseudonymise", std::slice::from_ref(field))?;
-            let (field, key) = (field.clone(), key_reference(key)?);
-            PlanStep::Pseudonymise { field, key, rotate: rotate.clone(), grid: grid(rotate)? }
+            let (field, key, grid) = (field.clone(), key_reference(key)?, grid(rotate)?);
+            if *old_keys == OldKeys::Destroy && grid.is_below_an_hour() {
+                return Err(TransformError::Rotation { rotate: rotate.clone() });
+            }
+            PlanStep::Pseudonymise { field, key, rotate: rotate.clone(), grid, old_keys: *old_keys }
         }
         Step::GeneraliseGeo { to } => PlanStep::GeneraliseGeo(*to),
         Step::GeneraliseTime { to } => PlanStep::GeneraliseTime(grid(to)?),

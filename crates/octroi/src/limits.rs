@@ -80,6 +80,11 @@ pub const AGGREGATE: octroi_policy::aggregate::Limits =
     octroi_policy::aggregate::Limits { groups: 2_000, devices: 200_000 };
 /// What one window of a copy may publish: one chunk, which a journal takes whole.
 pub const PUBLICATION_BYTES: usize = 960 << 10;
+/// How long the secret of a rotation period outlives it, where the policy has it destroyed: what has waited
+/// longer for its target leaves no more by that copy.
+pub const PERIOD_KEYS_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// How often the secrets of past periods are looked for.
+pub const PERIOD_KEYS_EVERY: Duration = Duration::from_secs(600);
 
 const _: () = assert!(CHUNK_BYTES * 4 <= IN_FLIGHT_BYTES);
 const _: () = assert!((CHUNK_BYTES as u64) * 16 < JOURNAL_LEAST_BYTES);

@@ -142,6 +142,7 @@ impl Server {
         let (status_tell, status) = watch::channel(Arc::new(Status::default()));
         let mut tasks = JoinSet::new();
         tasks.spawn(status_task::run(Arc::clone(&parts), connections.clone(), status_tell, ended.clone()));
+        tasks.spawn(destroy_old_keys(Arc::clone(&parts), ended.clone()));
         let (commands_tell, commands) = mpsc::channel(limits::ADMIN_COMMANDS);
         tasks.spawn(admin_task::run(Arc::clone(&parts), commands, ended.clone()));
         let admin_parts = admin::AdminParts {
@@ -224,6 +225,23 @@ impl Threads {
         ended(self.keeper, "keeper");
         inbox.control(Control::Stop);
         ended(self.committer, "committer");
+    }
+}
+
+/// Keeps no secret of a rotation period beyond its time.
+async fn destroy_old_keys(parts: Arc<Parts>, mut ended: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(limits::PERIOD_KEYS_EVERY) => {}
+            _ = ended.wait_for(|ended| *ended) => return,
+        }
+        let parts = Arc::clone(&parts);
+        // Files are removed: not on a task that others wait for.
+        let destroyed =
+            tokio::task::spawn_blocking(move || parts.keys.destroy_past(parts.policy_clock.now()));
+        if let Err(error) = destroyed.await {
+            tracing::error!(%error, "keys of past periods were not destroyed; tried again");
+        }
     }
 }
 

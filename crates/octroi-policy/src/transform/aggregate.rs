@@ -31,10 +31,8 @@ use serde::{Deserialize, Serialize};
 pub use windows::{Aggregate, Limits, Publication, Suppressed, Taken, Windows};
 
 use super::period::Grid;
-use super::steps::{TopicNames, own_topic, topic, usable};
-use super::{
-    COPY_ID_KEY, KeySource, Piece, TransformError, TransformInput, TransformRefused, decimals, grid,
-};
+use super::steps::{TopicNames, copy_id_key, own_topic, topic};
+use super::{KeySource, Piece, TransformError, TransformInput, TransformRefused, decimals, grid};
 use crate::ast::{Step, Transform};
 use crate::facts::{Facts, Kind, Scalar};
 use crate::names::fold;
@@ -217,7 +215,7 @@ impl AggregatePlan {
         }
         let device = message.device.filter(|device| !device.is_empty());
         let device = fold(device.ok_or(TransformRefused::NoDevice)?);
-        let key = usable(keys, COPY_ID_KEY, "")?;
+        let key = copy_id_key(keys)?;
         let digest = key.digest(&["octroi:aggregate-device", message.producer, message.copy, &device]);
         let device = digest.get(..16).and_then(|head| u64::from_str_radix(head, 16).ok());
         let given = |by: By, text: &str| self.by.contains(&by).then(|| text.to_owned());

@@ -39,6 +39,14 @@ impl Grid {
         }
     }
 
+    /// Whether its cells are shorter than an hour.
+    pub(super) fn is_below_an_hour(self) -> bool {
+        match self {
+            Self::Micros { cell, .. } => cell < 3600 * SECOND,
+            Self::Months(_) => false,
+        }
+    }
+
     /// The start of the cell that holds `instant`.
     pub(super) fn floor(self, instant: Timestamp) -> Timestamp {
         self.edge(instant, 0)

@@ -4,10 +4,11 @@
 use super::period::Grid;
 use super::prune::{self, Keep, Unmade};
 use super::{
-    COPY_ID_KEY, KeySource, Piece, PlanStep, PseudonymKey, TransformInput, TransformRefused, Transformed,
+    COPY_ID_KEY, KeySource, Period, Piece, PlanStep, PseudonymKey, TransformInput, TransformRefused,
+    Transformed,
 };
 use crate::Timestamp;
-use crate::ast::GeoGrain;
+use crate::ast::{GeoGrain, OldKeys};
 use crate::facts::{Facts, Leaf, LeafRole, Scalar};
 use crate::format::instant_of;
 use crate::names::{fold, same_name};
@@ -73,10 +74,15 @@ impl<'w, 'm> Work<'w, 'm> {
                     }
                 }
             }
-            PlanStep::Pseudonymise { field, key, rotate, grid } => {
+            PlanStep::Pseudonymise { field, key: reference, rotate, grid, old_keys } => {
                 let period = format!("{rotate}/{}", grid.floor(self.input.received));
-                let key = usable(keys, key, &period)?;
-                self.pseudonymise(field, &period, &key);
+                let key = match old_keys {
+                    OldKeys::Keep => keys.key(reference, &period),
+                    OldKeys::Destroy => {
+                        keys.passing_key(reference, &Period { rotate, end: grid.end(self.input.received) })
+                    }
+                };
+                self.pseudonymise(field, &period, &usable(key, reference)?);
             }
             PlanStep::Drop(names) => {
                 for name in names {
@@ -137,7 +143,7 @@ impl<'w, 'm> Work<'w, 'm> {
                 Unmade::Collision => TransformRefused::NameCollision,
                 Unmade::Nothing => TransformRefused::NothingKept,
             })?;
-        let key = usable(keys, COPY_ID_KEY, "")?;
+        let key = copy_id_key(keys)?;
         let id = key.digest(&["octroi:copy-id", input.producer, input.purpose, input.copy, input.record_id]);
         let topic = self.topic.unwrap_or_else(|| own_topic(input.copy));
         Ok(Transformed { payload, topic, device: self.device, time: self.time, commune: self.commune, id })
@@ -283,12 +289,13 @@ pub(super) fn rounded(number: f64, digits: u8) -> String {
     }
 }
 
-pub(super) fn usable(
-    keys: &dyn KeySource,
-    reference: &str,
-    period: &str,
-) -> Result<PseudonymKey, TransformRefused> {
-    match keys.key(reference, period) {
+/// The hub's own key for identifiers.
+pub(super) fn copy_id_key(keys: &dyn KeySource) -> Result<PseudonymKey, TransformRefused> {
+    usable(keys.key(COPY_ID_KEY, ""), COPY_ID_KEY)
+}
+
+fn usable(key: Option<PseudonymKey>, reference: &str) -> Result<PseudonymKey, TransformRefused> {
+    match key {
         None => Err(TransformRefused::KeyMissing { reference: reference.to_owned() }),
         Some(key) if key.is_usable() => Ok(key),
         Some(_) => Err(TransformRefused::KeyUnusable { reference: reference.to_owned() }),

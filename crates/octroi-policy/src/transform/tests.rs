@@ -377,6 +377,37 @@ fn pseudonyms_of_two_contexts_cannot_be_joined() {
     assert!(!format!("{:?}", keys().0).contains("48"), "a key is not shown");
 }
 
+/// A key a period, as long as it is kept.
+struct Passing(Timestamp);
+
+impl KeySource for Passing {
+    fn key(&self, reference: &str, period: &str) -> Option<PseudonymKey> {
+        keys().key(reference, period)
+    }
+
+    fn passing_key(&self, reference: &str, period: &Period<'_>) -> Option<PseudonymKey> {
+        let secret = [reference, period.rotate, &period.end.to_string()].concat().into_bytes();
+        (period.end > self.0).then(|| PseudonymKey { id: "p".into(), secret })
+    }
+}
+
+#[test]
+fn a_pseudonym_whose_key_is_destroyed_is_not_made_again() {
+    let facts = read(Format::Json, "t", COUNTER.as_bytes()).unwrap();
+    let input = input(&facts, COUNTER.as_bytes());
+    let destroy =
+        REFERENCE.replace("scope = \"per_producer\"", "scope = \"per_producer\", old_keys = \"destroy\"");
+    let end = Timestamp::parse_rfc3339("2026-11-21T00:00:00Z").unwrap();
+    let made = |from| plan(&destroy).apply(&input, &Passing(from)).map(|copy| copy.device);
+    let kept = made(Timestamp(end.0 - 1)).unwrap();
+    assert!(kept.as_ref().is_some_and(|device| device.starts_with("p1-p-")));
+    assert_ne!(kept, plan(REFERENCE).apply(&input, &keys()).unwrap().device, "not by the key alone");
+    let reference = "file:pseudo-mobilite".to_owned();
+    assert_eq!(made(end), Err(TransformRefused::KeyMissing { reference }));
+    let short = TransformPlan::compile(&transform(&destroy.replace("P1D", "PT59M")), 0);
+    assert!(matches!(short, Err(TransformError::Rotation { .. })));
+}
+
 /// Objects whose keys come from a small set, and whose texts are all different.
 fn payload() -> impl Strategy<Value = serde_json::Value> {
     use serde_json::Value;

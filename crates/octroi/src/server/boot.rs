@@ -45,6 +45,7 @@ pub(super) fn open(
     let wall = Arc::clone(&clock);
     let policy_clock = Arc::new(PolicyClock::new(wall, Timestamp(ledger.tally.latest.max(0))));
     let keys = Arc::new(Keys::open(config.keys_dir.clone(), &data, environment).or_exit(Exit::Config)?);
+    keys.destroy_past(policy_clock.now());
     let policies = first_policy(&config, &keys, &policy_clock, &metrics, &mut journal, &mut ledger)?;
     let (state, rebuilt) = State::open(&data.join("state")).or_exit(Exit::Io)?;
     if rebuilt {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{AggregatePlan, By, Contribution, Group, Measure};
-use crate::transform::steps::{rounded, usable};
-use crate::transform::{COPY_ID_KEY, KeySource, TransformRefused};
+use crate::transform::steps::{copy_id_key, rounded};
+use crate::transform::{KeySource, TransformRefused};
 use crate::{Label, Level, Markings, Timestamp};
 
 /// What the open windows of a copy may hold, all together.
@@ -206,7 +206,7 @@ impl Windows {
             aggregates: Vec::new(),
             suppressed: window.overgrown.unwrap_or(0),
         };
-        let key = usable(keys, COPY_ID_KEY, "")?;
+        let key = copy_id_key(keys)?;
         for gathered in &window.groups {
             if gathered.devices.len() < plan.least {
                 publication.suppressed += 1;
