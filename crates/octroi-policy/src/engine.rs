@@ -242,6 +242,15 @@ impl Policy {
         effect.and_then(|effect| effect.on(label, None).ok()).unwrap_or(label)
     }
 
+    /// The label with which what a copy makes of messages with that label together may leave on that day;
+    /// `None`: it may not. Lifted duties are left aside: they are a source's or a space's, never a mixture's.
+    #[must_use]
+    pub fn admit_aggregate(&self, copy: CopyIx, label: Label, on: Date) -> Option<Label> {
+        let (rule, _) = self.copy_rules.get(copy.index())?;
+        let target = self.copies().get(copy.index())?.to;
+        rule.admit(label, self.duties.get(target.index())?, None, Some(on), &[]).ok()
+    }
+
     /// The days on which a decision may change though the policy does not:
     /// the day after each expiry, the first day of each requirement. Sorted.
     #[must_use]

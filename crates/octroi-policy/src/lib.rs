@@ -66,7 +66,8 @@ pub use schema::json_schema;
 pub use testing::{TestResult, run_tests};
 pub use text::{Lang, Text};
 pub use time::{Date, Timestamp, duration_micros};
+pub use transform::aggregate;
 pub use transform::{
-    COPY_ID_KEY, KeySource, NotYet, PseudonymKey, TransformError, TransformInput, TransformPlan,
+    COPY_ID_KEY, KeySource, Period, PseudonymKey, TransformError, TransformInput, TransformPlan,
     TransformRefused, Transformed,
 };

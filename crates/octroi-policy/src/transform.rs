@@ -1,14 +1,17 @@
 //! What a copy's transform does to one message: steps compiled once, applied to
-//! the facts and the payload of each message that leaves.
+//! the facts and the payload of each message that leaves. A transform with
+//! `aggregate` makes nothing of one message: see `aggregate.rs`.
 //!
-//! It starts from nothing and adds what a step produces: the payload from an
-//! allow-list, the device from `pseudonymise`, the time from `generalise_time`,
-//! the commune from `generalise_geo`. What no step produces is absent, the
-//! original topic and record id first of all.
+//! The envelope starts from nothing and holds what a step produces: the device
+//! from `pseudonymise`, the time from `generalise_time`, the commune from
+//! `generalise_geo`. What no step produces is absent, the original topic and
+//! record id first of all. The payload is the data of the message, without what
+//! `keep_only` does not name or `drop` names; the format's metadata never leaves.
 //!
 //! INVARIANT: total, and closed: what cannot be done as written refuses the
 //! copy. Keys, time and identities are arguments.
 
+pub mod aggregate;
 mod period;
 mod prune;
 mod pseudonym;
@@ -16,9 +19,10 @@ mod steps;
 
 use thiserror::Error;
 
+use aggregate::AggregatePlan;
 pub use pseudonym::PseudonymKey;
 
-use crate::ast::{GeoGrain, PseudonymScope, Step, Transform};
+use crate::ast::{GeoGrain, OldKeys, PseudonymScope, Step, Transform};
 use crate::facts::{Facts, Kind};
 use crate::{Text, Timestamp};
 use period::Grid;
@@ -31,19 +35,35 @@ pub const COPY_ID_KEY: &str = "hub:copy-ids";
 pub trait KeySource {
     /// The key of that reference (`file:name`, `env:NAME`, [`COPY_ID_KEY`]) in that period.
     fn key(&self, reference: &str, period: &str) -> Option<PseudonymKey>;
+
+    /// The key of that reference in that period alone; `None` once it is destroyed, or where there are none.
+    fn passing_key(&self, _reference: &str, _period: &Period<'_>) -> Option<PseudonymKey> {
+        None
+    }
+}
+
+/// A rotation period, as far as its key goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period<'p> {
+    /// How long it is, as the policy writes it.
+    pub rotate: &'p str,
+    /// Its end.
+    pub end: Timestamp,
 }
 
 /// A transform, compiled.
 #[derive(Clone, Debug)]
 pub struct TransformPlan {
     steps: Vec<PlanStep>,
-    not_yet: Option<NotYet>,
+    aggregate: Option<AggregatePlan>,
 }
 
 #[derive(Clone, Debug)]
 enum PlanStep {
     KeepOnly(Vec<String>),
-    Pseudonymise { field: String, key: String, rotate: String, grid: Grid },
+    Drop(Vec<String>),
+    Round { field: String, digits: u8 },
+    Pseudonymise { field: String, key: String, rotate: String, grid: Grid, old_keys: OldKeys },
     GeneraliseGeo(GeoGrain),
     GeneraliseTime(Grid),
     RewriteTopic(Vec<Vec<Piece>>),
@@ -88,6 +108,33 @@ pub enum TransformError {
         /// The step.
         op: &'static str,
     },
+    /// Too many keys to make and destroy.
+    #[error("`old_keys = \"destroy\"` makes a key a period: `rotate` is `PT1H` at least, not `{rotate}`")]
+    Rotation {
+        /// As written.
+        rotate: String,
+    },
+    /// More digits than a measure has.
+    #[error("`round` keeps 0 to {MAX_DIGITS} digits behind the point, not {digits}")]
+    Digits {
+        /// As written.
+        digits: u8,
+    },
+    /// A step that an aggregate leaves nothing to do.
+    #[error(
+        "`{op}` has nothing to do in a transform that aggregates, which publishes its groups and measures alone; \
+         only `round` of a measure and `rewrite_topic` may follow `aggregate`"
+    )]
+    Beside {
+        /// The step.
+        op: &'static str,
+    },
+    /// Nothing that messages can be grouped by.
+    #[error("`by` takes `commune`, `domain`, `producer`, `source` and `space`, not `{text}`")]
+    By {
+        /// As written.
+        text: String,
+    },
 }
 
 impl TransformError {
@@ -105,18 +152,25 @@ impl TransformError {
                 "`{text}` n'est pas une référence à une clé ; écrire `file:<name>` (dans `keys_dir`) ou `env:<NAME>`"
             ),
             Self::Fields { op } => format!("`{op}` ne nomme aucun champ"),
+            Self::Rotation { rotate } => format!(
+                "`old_keys = \"destroy\"` fait une clé par période : `rotate` vaut `PT1H` au moins, non `{rotate}`"
+            ),
+            Self::Digits { digits } => {
+                format!("`round` garde de 0 à {MAX_DIGITS} chiffres après la virgule, non {digits}")
+            }
+            Self::Beside { op } => format!(
+                "`{op}` n'a rien à faire dans une transformation qui agrège, laquelle ne publie que ses groupes et ses mesures ; seuls `round` d'une mesure et `rewrite_topic` peuvent suivre `aggregate`"
+            ),
+            Self::By { text } => {
+                format!("`by` accepte `commune`, `domain`, `producer`, `source` et `space`, non `{text}`")
+            }
         };
         Text { en, fr }
     }
 }
 
-/// A step that is not run yet: the copy is withheld.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{what} cannot be run yet; the copy is withheld")]
-pub struct NotYet {
-    /// The step, or what is missing.
-    pub what: &'static str,
-}
+/// The most digits that `round` keeps.
+const MAX_DIGITS: u8 = 9;
 
 /// One message that is to leave as a copy.
 #[derive(Clone, Copy, Debug)]
@@ -165,9 +219,12 @@ pub struct Transformed {
 /// Why a copy cannot be made of this message.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TransformRefused {
-    /// See [`TransformPlan::can_run`].
-    #[error(transparent)]
-    NotYet(#[from] NotYet),
+    /// The transform aggregates: it makes nothing of one message.
+    #[error("the transform aggregates: no single message leaves by it")]
+    Aggregated,
+    /// What is to be dropped or rounded stands where no single leaf can be taken out.
+    #[error("a name that the transform drops or rounds stands within another key or a value")]
+    NameWithin,
     /// A command never leaves.
     #[error("the message is a command")]
     Command,
@@ -199,6 +256,9 @@ pub enum TransformRefused {
         /// As in the policy.
         reference: String,
     },
+    /// The message names no device, and an aggregate counts devices.
+    #[error("the message names no device, and an aggregate counts devices")]
+    NoDevice,
     /// The topic needs a device and no step made one.
     #[error("the topic needs `{{device}}`, and the message has no pseudonymised device")]
     DeviceAbsent,
@@ -212,7 +272,8 @@ impl TransformRefused {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::NotYet(_) => "not_yet",
+            Self::Aggregated => "aggregated",
+            Self::NameWithin => "name_within",
             Self::Command => "command",
             Self::Opaque => "opaque_payload",
             Self::NothingKept => "nothing_kept",
@@ -221,61 +282,31 @@ impl TransformRefused {
             Self::KeyMissing { .. } => "key_missing",
             Self::KeyUnusable { .. } => "key_unusable",
             Self::DeviceAbsent => "device_absent",
+            Self::NoDevice => "no_device",
             Self::CommuneAbsent => "commune_absent",
         }
     }
 }
 
 impl TransformPlan {
-    /// Compiles the steps, in the order written.
+    /// Compiles the steps, in the order written. `k_min` is the policy's least number of devices.
     ///
     /// # Errors
     ///
     /// The first step that is not written as it must be.
-    pub fn compile(transform: &Transform) -> Result<Self, TransformError> {
-        let mut plan = Self { steps: Vec::new(), not_yet: None };
-        for step in &transform.steps {
-            match step {
-                Step::KeepOnly { fields } => {
-                    if fields.is_empty() || fields.iter().any(String::is_empty) {
-                        return Err(TransformError::Fields { op: "keep_only" });
-                    }
-                    plan.steps.push(PlanStep::KeepOnly(fields.clone()));
-                }
-                Step::Pseudonymise { field, key, rotate, scope: PseudonymScope::PerProducer } => {
-                    if field.is_empty() {
-                        return Err(TransformError::Fields { op: "pseudonymise" });
-                    }
-                    let (field, key) = (field.clone(), key_reference(key)?);
-                    plan.steps.push(PlanStep::Pseudonymise {
-                        field,
-                        key,
-                        rotate: rotate.clone(),
-                        grid: grid(rotate)?,
-                    });
-                }
-                Step::GeneraliseGeo { to } => plan.steps.push(PlanStep::GeneraliseGeo(*to)),
-                Step::GeneraliseTime { to } => plan.steps.push(PlanStep::GeneraliseTime(grid(to)?)),
-                Step::RewriteTopic { to } => plan.steps.push(PlanStep::RewriteTopic(topic(to)?)),
-                Step::Aggregate { .. } => plan.not_yet = Some(NotYet { what: "`aggregate`" }),
-                Step::Drop { .. } => plan.not_yet = Some(NotYet { what: "`drop`" }),
-                Step::Round { .. } => plan.not_yet = Some(NotYet { what: "`round`" }),
-            }
-        }
-        // What leaves is named; there is no copy of everything else.
-        if plan.not_yet.is_none() && !plan.steps.iter().any(|step| matches!(step, PlanStep::KeepOnly(_))) {
-            plan.not_yet = Some(NotYet { what: "a transform without `keep_only`" });
-        }
-        Ok(plan)
+    pub fn compile(transform: &Transform, k_min: u32) -> Result<Self, TransformError> {
+        let aggregate = AggregatePlan::compile(transform, k_min)?;
+        let steps = match &aggregate {
+            Some(_) => Vec::new(),
+            None => transform.steps.iter().map(plan_step).collect::<Result<_, _>>()?,
+        };
+        Ok(Self { steps, aggregate })
     }
 
-    /// Whether every step can be run; else the gate withholds the copy.
-    ///
-    /// # Errors
-    ///
-    /// What cannot be run yet.
-    pub fn can_run(&self) -> Result<(), NotYet> {
-        self.not_yet.map_or(Ok(()), Err)
+    /// How it aggregates; `None`: each message leaves by itself.
+    #[must_use]
+    pub fn aggregate(&self) -> Option<&AggregatePlan> {
+        self.aggregate.as_ref()
     }
 
     /// Makes the copy of one message.
@@ -288,7 +319,9 @@ impl TransformPlan {
         input: &TransformInput<'_>,
         keys: &dyn KeySource,
     ) -> Result<Transformed, TransformRefused> {
-        self.can_run()?;
+        if self.aggregate.is_some() {
+            return Err(TransformRefused::Aggregated);
+        }
         match input.facts.kind {
             Kind::Command => return Err(TransformRefused::Command),
             Kind::Opaque => return Err(TransformRefused::Opaque),
@@ -300,6 +333,44 @@ impl TransformPlan {
         }
         work.finish(keys)
     }
+}
+
+/// A step of a transform that does not aggregate.
+fn plan_step(step: &Step) -> Result<PlanStep, TransformError> {
+    let named = |op, fields: &[String]| {
+        let none = fields.is_empty() || fields.iter().any(String::is_empty);
+        if none { Err(TransformError::Fields { op }) } else { Ok(()) }
+    };
+    Ok(match step {
+        Step::KeepOnly { fields } => {
+            named("keep_only", fields)?;
+            PlanStep::KeepOnly(fields.clone())
+        }
+        Step::Drop { fields } => {
+            named("drop", fields)?;
+            PlanStep::Drop(fields.clone())
+        }
+        Step::Round { field, digits } => {
+            named("round", std::slice::from_ref(field))?;
+            PlanStep::Round { field: field.clone(), digits: decimals(*digits)? }
+        }
+        Step::Pseudonymise { field, key, rotate, scope: PseudonymScope::PerProducer, old_keys } => {
+            named("pseudonymise", std::slice::from_ref(field))?;
+            let (field, key, grid) = (field.clone(), key_reference(key)?, grid(rotate)?);
+            if *old_keys == OldKeys::Destroy && grid.is_below_an_hour() {
+                return Err(TransformError::Rotation { rotate: rotate.clone() });
+            }
+            PlanStep::Pseudonymise { field, key, rotate: rotate.clone(), grid, old_keys: *old_keys }
+        }
+        Step::GeneraliseGeo { to } => PlanStep::GeneraliseGeo(*to),
+        Step::GeneraliseTime { to } => PlanStep::GeneraliseTime(grid(to)?),
+        Step::RewriteTopic { to } => PlanStep::RewriteTopic(topic(to)?),
+        Step::Aggregate { .. } => return Err(TransformError::Beside { op: "aggregate" }),
+    })
+}
+
+fn decimals(digits: u8) -> Result<u8, TransformError> {
+    if digits > MAX_DIGITS { Err(TransformError::Digits { digits }) } else { Ok(digits) }
 }
 
 fn grid(text: &str) -> Result<Grid, TransformError> {

@@ -10,6 +10,8 @@
 //! INVARIANT: an [`Outgoing`] is made here and nowhere else, and only with the
 //! permit for its own record and target.
 
+mod aggregate;
+
 use std::fmt::Write as _;
 
 use octroi_policy::ast::Format;
@@ -73,8 +75,6 @@ pub enum Withheld {
     TargetRemoved,
     /// The version that decided is not stored any more, so nothing can be compared.
     PolicyUnknown,
-    /// The transform has a step that this version of the program does not run.
-    TransformUnavailable,
     /// The transform refused this message.
     TransformRefused,
     /// The record could not be read.
@@ -89,7 +89,6 @@ impl Withheld {
             Self::NotAllowed => "not_allowed",
             Self::TargetRemoved => "target_removed",
             Self::PolicyUnknown => "policy_unknown",
-            Self::TransformUnavailable => "transform_unavailable",
             Self::TransformRefused => "transform_refused",
             Self::Unreadable => "unreadable",
         }
@@ -143,17 +142,29 @@ impl Gate<'_> {
     /// # Errors
     /// Why none is.
     pub fn ways(&self, message: &Message<'_>) -> Result<Ways, Withheld> {
-        let stored = |policy: &Policy| ways_to(policy, self.target, &message.outcome);
-        if self.active.epoch(message.decided().date()) == self.active.epoch(self.now.date())
-            && self.active.policy64 == message.policy
-        {
-            return Ok(Ways { open: stored(&self.active.policy), label: message.label });
-        }
-        if target_of(&self.active.policy, self.target).is_none() {
+        if !self.stands(message) && target_of(&self.active.policy, self.target).is_none() {
             return Err(Withheld::TargetRemoved);
         }
+        self.open(message, |policy, outcome| ways_to(policy, self.target, outcome))
+    }
+
+    /// Whether the decision on record is one of today's policy epoch.
+    fn stands(&self, message: &Message<'_>) -> bool {
+        self.active.epoch(message.decided().date()) == self.active.epoch(self.now.date())
+            && self.active.policy64 == message.policy
+    }
+
+    /// Of the ways that `among` finds in an outcome, those that are open.
+    fn open(
+        &self,
+        message: &Message<'_>,
+        among: impl Fn(&Policy, &StoredOutcome) -> Vec<Way>,
+    ) -> Result<Ways, Withheld> {
+        if self.stands(message) {
+            return Ok(Ways { open: among(&self.active.policy, &message.outcome), label: message.label });
+        }
         let then_policy = self.policies.version(message.policy).ok_or(Withheld::PolicyUnknown)?;
-        let then = stored(&then_policy);
+        let then = among(&then_policy, &message.outcome);
         let now = self.decide_again(message).ok_or(Withheld::NotAllowed)?;
         let outcome = crate::ledger::stored(&now.outcome).ok_or(Withheld::NotAllowed)?;
         let now_policy = &self.active.policy;
@@ -165,8 +176,7 @@ impl Gate<'_> {
                 Way::Copy(then) => covers(&then_policy, *then, now_policy, *copy),
             }),
         };
-        let open: Vec<Way> =
-            ways_to(now_policy, self.target, &outcome).into_iter().filter(was_open).collect();
+        let open: Vec<Way> = among(now_policy, &outcome).into_iter().filter(was_open).collect();
         if open.is_empty() {
             return Err(Withheld::NotAllowed);
         }
@@ -291,7 +301,6 @@ impl Gate<'_> {
         rule: &CopyInfo,
         plan: &TransformPlan,
     ) -> Result<Transformed, Withheld> {
-        plan.can_run().map_err(|_| Withheld::TransformUnavailable)?;
         let facts = read(format, message.topic, message.payload).map_err(|_| Withheld::TransformRefused)?;
         let input = TransformInput {
             facts: &facts,
@@ -339,8 +348,11 @@ fn ways_to(policy: &Policy, target: &str, outcome: &StoredOutcome) -> Vec<Way> {
     let primary = policy.spaces().get(space.index()).filter(|space| Some(space.target) == target);
     let primary = primary.map(|_| Way::Primary(*space));
     let copies = copies.iter().copied();
-    let to_target =
-        |copy: &CopyIx| policy.copies().get(copy.index()).is_some_and(|rule| Some(rule.to) == target);
+    // What a copy aggregates does not leave as a message.
+    let to_target = |copy: &CopyIx| {
+        let rule = policy.copies().get(copy.index());
+        rule.is_some_and(|rule| Some(rule.to) == target && rule.aggregate().is_none())
+    };
     primary.into_iter().chain(copies.filter(to_target).map(Way::Copy)).collect()
 }
 

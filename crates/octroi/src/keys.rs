@@ -3,20 +3,27 @@
 //! environment. The hub's own key for the identifiers of copies is made at its
 //! first start.
 //!
+//! A step with `old_keys = "destroy"` has the operator's key and a secret of the
+//! period together: who lacks either cannot make its pseudonyms. The secrets of
+//! periods are the hub's (`keys/passing.rs`); `keys_dir` is only read.
+//!
 //! A key is read once, and never printed: what is shown of it is the head of
 //! its hash.
 
+mod passing;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use octroi_policy::ast::{Document, Step};
-use octroi_policy::{COPY_ID_KEY, KeySource, PseudonymKey};
+use octroi_policy::{COPY_ID_KEY, KeySource, Period, PseudonymKey, Timestamp};
 
 use crate::config::Environment;
+use crate::durable;
+use crate::limits;
+use passing::Passing;
 
 /// What a key needs at least, bytes.
 const LEAST: usize = 32;
@@ -67,6 +74,8 @@ pub struct Keys {
     environment: Environment,
     /// A lock, because relays of several targets ask for the same few keys; held for a look-up.
     read: Mutex<BTreeMap<String, PseudonymKey>>,
+    /// A lock for the same reason; held while the first pseudonym of a period makes its secret.
+    passing: Mutex<Passing>,
 }
 
 impl Keys {
@@ -88,21 +97,25 @@ impl Keys {
         if !copy_ids.exists() {
             let mut secret = [0; LEAST];
             getrandom::fill(&mut secret).map_err(|error| failed(std::io::Error::other(error.to_string())))?;
-            let aside = copy_ids.with_extension("aside");
-            let mut file = fs::OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&aside)
-                .map_err(failed)?;
-            file.write_all(&secret).and_then(|()| file.sync_all()).map_err(failed)?;
-            fs::rename(&aside, &copy_ids).map_err(failed)?;
-            fs::File::open(data_dir).and_then(|directory| directory.sync_all()).map_err(failed)?;
+            durable::replace(&copy_ids, &secret).map_err(failed)?;
         }
-        let keys = Self { directory, copy_ids, environment: environment.collect(), read: Mutex::default() };
+        let keys = Self {
+            directory,
+            copy_ids,
+            environment: environment.collect(),
+            read: Mutex::default(),
+            passing: Mutex::new(Passing::new(data_dir.join("period-keys"))),
+        };
         keys.get(COPY_ID_KEY)?;
         Ok(keys)
+    }
+
+    /// Destroys the secrets of periods that ended [`limits::PERIOD_KEYS_KEPT`] ago. Until it is told the time
+    /// once, there is no key of a period.
+    pub fn destroy_past(&self, now: Timestamp) {
+        let kept = i64::try_from(limits::PERIOD_KEYS_KEPT.as_micros()).unwrap_or(i64::MAX);
+        let by = Timestamp(now.0.saturating_sub(kept));
+        self.passing.lock().unwrap_or_else(PoisonError::into_inner).destroy(by);
     }
 
     /// Whether every key that the policy's transforms name can be used.
@@ -163,6 +176,19 @@ impl KeySource for Keys {
     fn key(&self, reference: &str, _period: &str) -> Option<PseudonymKey> {
         self.get(reference).ok()
     }
+
+    fn passing_key(&self, reference: &str, period: &Period<'_>) -> Option<PseudonymKey> {
+        let PseudonymKey { id, mut secret } = self.get(reference).ok()?;
+        let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
+        match passing.secret(reference, period) {
+            Ok(of_period) => secret.extend(of_period?),
+            Err(error) => {
+                tracing::error!(reference, %error, "the key of a period cannot be read or made");
+                return None;
+            }
+        }
+        Some(PseudonymKey { id, secret })
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +201,25 @@ mod tests {
         let open = || Keys::open(dir.path().join("keys"), dir.path(), &Environment::new()).unwrap();
         let first = open().key(COPY_ID_KEY, "").unwrap();
         assert_eq!(open().key(COPY_ID_KEY, "").unwrap(), first);
+    }
+
+    #[test]
+    fn a_key_of_a_period_is_made_of_both_secrets_and_gone_a_week_after_its_end() {
+        const DAY: i64 = 86_400_000_000;
+        let dir = tempfile::tempdir().unwrap();
+        let environment = Environment::from([("A".into(), "a".repeat(32)), ("B".into(), "b".repeat(32))]);
+        let keys = Keys::open(dir.path().join("keys"), dir.path(), &environment).unwrap();
+        let period = Period { rotate: "P1D", end: Timestamp(20 * DAY) };
+        keys.destroy_past(Timestamp(20 * DAY));
+        let key = keys.passing_key("env:A", &period).unwrap();
+        let always = keys.key("env:A", "").unwrap();
+        assert!(key.secret.starts_with(&always.secret) && key.secret.len() == 64 && key.id == always.id);
+        assert_ne!(keys.passing_key("env:B", &period).unwrap().secret[32..], key.secret[32..]);
+        keys.destroy_past(Timestamp(27 * DAY - 1));
+        assert_eq!(keys.passing_key("env:A", &period), Some(key));
+        keys.destroy_past(Timestamp(27 * DAY));
+        assert_eq!(keys.passing_key("env:A", &period), None);
+        assert_eq!(keys.passing_key("env:NONE", &Period { end: Timestamp(90 * DAY), ..period }), None);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::outlet::Bounds;
 use crate::record::{
-    Fate, Input, Intent, Log, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome, What,
-    put_text,
+    Aggregate, Fate, Input, Intent, Log, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome,
+    What, WindowClosed, put_text,
 };
 
 /// The journal's bits.
@@ -53,6 +53,8 @@ pub struct Tally {
     pub assigned: Vec<u64>,
     /// The latest policy time, microseconds.
     pub latest: i64,
+    /// By copy: up to when its windows are published, microseconds.
+    pub closed: BTreeMap<String, i64>,
 }
 
 impl Default for Tally {
@@ -67,6 +69,7 @@ impl Default for Tally {
             fate: None,
             assigned: vec![0; BITS],
             latest: i64::MIN,
+            closed: BTreeMap::new(),
         }
     }
 }
@@ -94,6 +97,13 @@ impl Tally {
             }
         }
         self.latest = self.latest.max(received.0);
+    }
+
+    /// A window of a copy is published.
+    pub fn close(&mut self, copy: &str, end: Timestamp) {
+        let closed = self.closed.entry(copy.to_owned()).or_insert(end.0);
+        *closed = end.0.max(*closed);
+        self.latest = self.latest.max(end.0);
     }
 
     /// Counts one refusal, but for `received`.
@@ -151,6 +161,9 @@ impl Tally {
             *mine += theirs;
         }
         self.latest = self.latest.max(other.latest);
+        for (copy, end) in &other.closed {
+            self.close(copy, Timestamp(*end));
+        }
     }
 }
 
@@ -278,6 +291,11 @@ impl Ledger {
             }
             RecordKind::Fate => self.announced(Fate::read(bytes)?),
             RecordKind::Boundary => self.tally.latest = self.tally.latest.max(Input(bytes).i64("time")?),
+            RecordKind::Aggregate => self.tally.assign(targets, Aggregate::read(bytes)?.end),
+            RecordKind::WindowClosed => {
+                let closed = WindowClosed::read(bytes)?;
+                self.tally.close(closed.copy, closed.end);
+            }
             RecordKind::Kept => {}
         }
         Ok(())

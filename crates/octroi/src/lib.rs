@@ -5,11 +5,13 @@
 //! root of the repository, has the map and the invariants.
 
 pub mod admin;
+pub mod aggregator;
 pub mod cli;
 pub mod clock;
 pub mod cmd;
 pub mod committer;
 pub mod config;
+mod durable;
 pub mod exit;
 pub mod flows;
 pub mod gate;

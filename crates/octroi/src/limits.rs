@@ -52,7 +52,7 @@ pub const CURSOR_LAG: u64 = 100_000;
 pub const CURSOR_EVERY: Duration = Duration::from_millis(200);
 /// How long an archive's batch waits to fill: what a reader of the archive is behind, at most.
 pub const ARCHIVE_AGE: Duration = Duration::from_secs(5);
-/// Targets (the journal has 64 bits; two are the quarantine's and the hold's).
+/// Targets (the journal has 64 bits; three are the quarantine's, the hold's and the aggregates').
 pub const TARGETS: usize = 60;
 /// What `stop` waits for the outlets to finish what waits.
 pub const DRAIN: Duration = Duration::from_secs(25);
@@ -84,10 +84,26 @@ pub const ERRAND_IDS: usize = 10_000;
 pub const ERRAND_READS: u32 = 64;
 /// Errands that wait.
 pub const ERRANDS: usize = 4;
+/// How long a window stays open after its end, for messages that arrived in it and are still on their way to
+/// the journal: a publisher waits [`ACK_GRACE`] at most.
+pub const AGGREGATE_LATENESS: Duration = Duration::from_secs(15);
+/// How often what the aggregates' thread has gathered is put on disk, so that its cursor can move.
+pub const AGGREGATE_STORED_EVERY: Duration = Duration::from_secs(5);
+/// What the open windows of one copy may hold; a window that outgrows them publishes nothing.
+pub const AGGREGATE: octroi_policy::aggregate::Limits =
+    octroi_policy::aggregate::Limits { groups: 2_000, devices: 200_000 };
+/// What one window of a copy may publish: one chunk, which a journal takes whole.
+pub const PUBLICATION_BYTES: usize = 960 << 10;
+/// How long the secret of a rotation period outlives it, where the policy has it destroyed: what has waited
+/// longer for its target leaves no more by that copy.
+pub const PERIOD_KEYS_KEPT: Duration = Duration::from_secs(7 * 86_400);
+/// How often the secrets of past periods are looked for.
+pub const PERIOD_KEYS_EVERY: Duration = Duration::from_secs(600);
 
 const _: () = assert!(CHUNK_BYTES * 4 <= IN_FLIGHT_BYTES);
 const _: () = assert!((CHUNK_BYTES as u64) * 16 < JOURNAL_LEAST_BYTES);
-const _: () = assert!(TARGETS + 2 <= 64);
+const _: () = assert!(TARGETS + 3 <= 64);
+const _: () = assert!((PUBLICATION_BYTES as u64) < JOURNAL_LEAST_BYTES / 16 / 4);
 
 /// The limits of MQTT sessions.
 #[must_use]
@@ -112,5 +128,8 @@ pub fn table() -> Vec<(&'static str, String)> {
         ("journal_least_bytes", JOURNAL_LEAST_BYTES.to_string()),
         ("sessions", SESSIONS.to_string()),
         ("policy_bytes", POLICY_BYTES.to_string()),
+        ("aggregate_groups", AGGREGATE.groups.to_string()),
+        ("aggregate_devices", AGGREGATE.devices.to_string()),
+        ("aggregate_lateness_s", AGGREGATE_LATENESS.as_secs().to_string()),
     ]
 }

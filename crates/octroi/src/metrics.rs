@@ -218,6 +218,8 @@ pub struct TargetMetrics {
     delivered: [AtomicU64; Level::ALL.len()],
     delivered_bytes: [AtomicU64; Level::ALL.len()],
     gate_blocked: AtomicU64,
+    aggregates_late: AtomicU64,
+    aggregates_suppressed: AtomicU64,
     errors: [AtomicU64; OutletError::ALL.len()],
 }
 
@@ -235,6 +237,16 @@ impl TargetMetrics {
     /// Records that the second gate did not let out to this target.
     pub fn gate_blocked(&self, records: u64) {
         self.gate_blocked.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Messages that came after what they belong to was published to this target.
+    pub fn aggregates_late(&self, messages: u64) {
+        self.aggregates_late.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    /// Groups of aggregates that are not published to this target.
+    pub fn aggregates_suppressed(&self, groups: u64) {
+        self.aggregates_suppressed.fetch_add(groups, Ordering::Relaxed);
     }
 
     /// The outlet failed once.

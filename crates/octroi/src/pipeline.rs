@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use octroi_journal::{Batch, ReadError, Reader, TargetBit};
+use octroi_journal::{Batch, Entry, ReadError, Reader, TargetBit};
 use octroi_mqtt::Refusal as MqttRefusal;
 use octroi_policy::{Input, KeySource, Level, Reason, Timestamp};
 use tokio::sync::{Semaphore, oneshot};
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
-use crate::gate::Gate;
+use crate::gate::{Gate, Withheld};
 use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Sender};
 use crate::keeper::{Keep, Keeper};
 use crate::ledger::stored;
@@ -30,7 +30,7 @@ use crate::limits;
 use crate::metrics::{OutletError, TargetMetrics};
 use crate::outlet::{DeliverError, Outlet, Progress};
 use crate::policies::{Active, Policies};
-use crate::record::{Intent, Log, Message, RecordKind};
+use crate::record::{Aggregate, Intent, Log, Message, RecordKind};
 use crate::status::OutletState;
 
 /// Policy time: the wall clock, or the latest time on record where that is
@@ -243,6 +243,16 @@ enum Turn {
     Stop,
 }
 
+/// What became of one record.
+enum Offered {
+    /// By one of its ways at least.
+    Taken,
+    /// The batch ends before its end.
+    Ended(Turn),
+    /// The gate let none of it out.
+    Withheld(Withheld),
+}
+
 impl Relay {
     /// Runs until the hub stops.
     ///
@@ -338,41 +348,18 @@ impl Relay {
             keys: &*keys,
         };
         for entry in batch.iter() {
-            if RecordKind::from_number(entry.kind) != Some(RecordKind::Message) || entry.seq < at.next {
+            if entry.seq < at.next {
                 continue;
             }
-            let passed = match Message::read(entry.bytes) {
-                Err(_) => Err(crate::gate::Withheld::Unreadable),
-                Ok(message) => match gate.ways(&message) {
-                    Err(withheld) => Err(withheld),
-                    Ok(ways) => {
-                        let mut sent = false;
-                        let mut last = None;
-                        for way in ways.open.iter().copied() {
-                            // The record counts as delivered once one of its ways was open.
-                            let offered = gate.pass(entry.seq, &message, &ways, way, |outgoing| {
-                                if !sent {
-                                    at.open.push_back((entry.seq, false, message.received));
-                                }
-                                self.offer(outgoing, at)
-                            });
-                            match offered {
-                                Ok(turn) => match turn? {
-                                    Turn::Done => sent = true,
-                                    Turn::Rewind(to) => return Ok(Turn::Rewind(to)),
-                                    Turn::Stop => return Ok(Turn::Stop),
-                                },
-                                Err(withheld) => last = Some(withheld),
-                            }
-                        }
-                        match last {
-                            Some(withheld) if !sent => Err(withheld),
-                            _ => Ok(()),
-                        }
-                    }
-                },
+            let offered = match RecordKind::from_number(entry.kind) {
+                Some(RecordKind::Message) => self.forward_message(&gate, entry, at)?,
+                Some(RecordKind::Aggregate) => self.forward_aggregate(&gate, entry, at)?,
+                _ => continue,
             };
-            if let Err(withheld) = passed {
+            if let Offered::Ended(turn) = offered {
+                return Ok(turn);
+            }
+            if let Offered::Withheld(withheld) = offered {
                 self.metrics.gate_blocked(1);
                 at.open.push_back((entry.seq, true, now));
                 if withheld.waits() {
@@ -392,6 +379,64 @@ impl Relay {
         }
         at.next = batch.end().max(at.next);
         Ok(Turn::Done)
+    }
+
+    /// Offers a message by each of its open ways.
+    fn forward_message(
+        &mut self,
+        gate: &Gate<'_>,
+        entry: Entry<'_>,
+        at: &mut Position,
+    ) -> Result<Offered, RelayError> {
+        let Ok(message) = Message::read(entry.bytes) else {
+            return Ok(Offered::Withheld(Withheld::Unreadable));
+        };
+        let ways = match gate.ways(&message) {
+            Ok(ways) => ways,
+            Err(withheld) => return Ok(Offered::Withheld(withheld)),
+        };
+        let mut sent = false;
+        let mut last = Withheld::NotAllowed;
+        for way in ways.open.iter().copied() {
+            // The record counts as delivered once one of its ways was open.
+            let offered = gate.pass(entry.seq, &message, &ways, way, |outgoing| {
+                if !sent {
+                    at.open.push_back((entry.seq, false, message.received));
+                }
+                self.offer(outgoing, at)
+            });
+            match offered {
+                Ok(turn) => match turn? {
+                    Turn::Done => sent = true,
+                    turn @ (Turn::Rewind(_) | Turn::Stop) => return Ok(Offered::Ended(turn)),
+                },
+                Err(withheld) => last = withheld,
+            }
+        }
+        Ok(if sent { Offered::Taken } else { Offered::Withheld(last) })
+    }
+
+    /// Offers an aggregate.
+    fn forward_aggregate(
+        &mut self,
+        gate: &Gate<'_>,
+        entry: Entry<'_>,
+        at: &mut Position,
+    ) -> Result<Offered, RelayError> {
+        let Ok(aggregate) = Aggregate::read(entry.bytes) else {
+            return Ok(Offered::Withheld(Withheld::Unreadable));
+        };
+        let offered = gate.pass_aggregate(entry.seq, &aggregate, |outgoing| {
+            at.open.push_back((entry.seq, false, aggregate.end));
+            self.offer(outgoing, at)
+        });
+        Ok(match offered {
+            Ok(turn) => match turn? {
+                Turn::Done => Offered::Taken,
+                turn @ (Turn::Rewind(_) | Turn::Stop) => Offered::Ended(turn),
+            },
+            Err(withheld) => Offered::Withheld(withheld),
+        })
     }
 
     /// Offers one record until it is taken.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use octroi_journal::TargetBit;
-use octroi_policy::{Date, Finding, Policy, SourceFile, SourceIx, TargetIx, Timestamp};
+use octroi_policy::{CopyIx, Date, Finding, Policy, SourceFile, SourceIx, TargetIx, Timestamp};
 
 pub use review::{Review, compiled, read_policy, review, review_at, toml_files};
 pub use store::{Activation, Store, StoreError};
@@ -32,6 +32,8 @@ use crate::record::StoredOutcome;
 pub const QUARANTINE: &str = "#quarantine";
 /// See [`QUARANTINE`].
 pub const HOLD: &str = "#hold";
+/// See [`QUARANTINE`]: what aggregates are made of.
+pub const AGGREGATES: &str = "#aggregate";
 
 /// The journal's bits of a policy.
 #[derive(Clone, Debug)]
@@ -42,20 +44,23 @@ pub struct Bits {
     pub quarantine: TargetBit,
     /// Of what is held.
     pub hold: TargetBit,
+    /// Of what aggregates are made of.
+    pub aggregates: TargetBit,
 }
 
 impl Bits {
     /// The names to register, in order.
     pub fn names(targets: &[String]) -> impl Iterator<Item = String> + use<'_> {
-        targets.iter().cloned().chain([QUARANTINE.to_owned(), HOLD.to_owned()])
+        targets.iter().cloned().chain([QUARANTINE, HOLD, AGGREGATES].map(str::to_owned))
     }
 
     /// From what the journal gave for [`Bits::names`].
     #[must_use]
     pub fn from_list(mut bits: Vec<TargetBit>) -> Option<Self> {
+        let aggregates = bits.pop()?;
         let hold = bits.pop()?;
         let quarantine = bits.pop()?;
-        Some(Self { targets: bits, quarantine, hold })
+        Some(Self { targets: bits, quarantine, hold, aggregates })
     }
 }
 
@@ -136,8 +141,17 @@ impl Active {
     pub fn targets(&self, outcome: &StoredOutcome) -> u64 {
         let StoredOutcome::Routed { space, copies } = outcome else { return 0 };
         let space = self.policy.spaces().get(space.index()).map_or(0, |space| self.mask(space.target));
-        let copies = copies.iter().filter_map(|copy| self.policy.copies().get(copy.index()));
-        copies.fold(space, |bits, rule| bits | self.mask(rule.to))
+        copies.iter().fold(space, |bits, copy| bits | self.copy_mask(*copy))
+    }
+
+    /// The bitmap of a copy: its target's, or that of the aggregates if it is made of many messages.
+    #[must_use]
+    pub fn copy_mask(&self, copy: CopyIx) -> u64 {
+        match self.policy.copies().get(copy.index()) {
+            Some(rule) if rule.aggregate().is_some() => self.bits.aggregates.mask(),
+            Some(rule) => self.mask(rule.to),
+            None => 0,
+        }
     }
 
     /// The policy epoch of a day: the policy and the last dated boundary before it.

@@ -13,8 +13,10 @@ use octroi_policy::{
     self as policy, CopyIx, DomainIx, Label, Level, Markings, Reason, SourceIx, SpaceIx, TargetIx, Timestamp,
 };
 
+mod aggregate;
 mod kept;
 
+pub use aggregate::{Aggregate, WindowClosed};
 pub use kept::{Fate, Kept, Log, What};
 
 /// What kind of record; the journal stores it beside the bytes.
@@ -41,6 +43,10 @@ pub enum RecordKind {
     Fate = 0x10,
     /// A dated boundary of the policy passed: policy time does not go back behind it.
     Boundary = 0x11,
+    /// A window of a copy is published.
+    WindowClosed = 0x12,
+    /// What is published of one group of it.
+    Aggregate = 0x13,
 }
 
 impl RecordKind {
@@ -58,6 +64,8 @@ impl RecordKind {
             Self::Kept,
             Self::Fate,
             Self::Boundary,
+            Self::WindowClosed,
+            Self::Aggregate,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)

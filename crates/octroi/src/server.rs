@@ -97,9 +97,11 @@ pub struct Server {
 
 /// The threads, in the order in which they end.
 struct Threads {
+    aggregates: JoinHandle<()>,
     relays: Vec<JoinHandle<()>>,
     keeper: JoinHandle<()>,
     committer: JoinHandle<()>,
+    aggregates_stop: Arc<AtomicBool>,
     relays_stop: Arc<AtomicBool>,
     keeper_stop: Arc<AtomicBool>,
     requests: Option<Arc<Keeper>>,
@@ -148,6 +150,7 @@ impl Server {
         let (status_tell, status) = watch::channel(Arc::new(Status::default()));
         let mut tasks = JoinSet::new();
         tasks.spawn(status_task::run(Arc::clone(&parts), connections.clone(), status_tell, ended.clone()));
+        tasks.spawn(destroy_old_keys(Arc::clone(&parts), ended.clone()));
         let (commands_tell, commands) = mpsc::channel(limits::ADMIN_COMMANDS);
         tasks.spawn(admin_task::run(Arc::clone(&parts), commands, ended.clone()));
         let admin_parts = admin::AdminParts {
@@ -209,13 +212,16 @@ impl Server {
 }
 
 impl Threads {
-    /// Ends relays, keeper and committer, in this order: each hands its last to the next.
+    /// Ends aggregates, relays, keeper and committer, in this order: each hands its last to the next.
     fn join(mut self, inbox: &Inbox, watermark: &Watermark) {
         let ended = |thread: JoinHandle<()>, name: &str| {
             if thread.join().is_err() {
                 tracing::error!(thread = name, "a thread panicked; the next start recovers");
             }
         };
+        self.aggregates_stop.store(true, Ordering::Release);
+        watermark.nudge();
+        ended(self.aggregates, "aggregates");
         self.relays_stop.store(true, Ordering::Release);
         watermark.nudge();
         for relay in self.relays {
@@ -227,6 +233,23 @@ impl Threads {
         ended(self.keeper, "keeper");
         inbox.control(Control::Stop);
         ended(self.committer, "committer");
+    }
+}
+
+/// Keeps no secret of a rotation period beyond its time.
+async fn destroy_old_keys(parts: Arc<Parts>, mut ended: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(limits::PERIOD_KEYS_EVERY) => {}
+            _ = ended.wait_for(|ended| *ended) => return,
+        }
+        let parts = Arc::clone(&parts);
+        // Files are removed: not on a task that others wait for.
+        let destroyed =
+            tokio::task::spawn_blocking(move || parts.keys.destroy_past(parts.policy_clock.now()));
+        if let Err(error) = destroyed.await {
+            tracing::error!(%error, "keys of past periods were not destroyed; tried again");
+        }
     }
 }
 

@@ -80,8 +80,8 @@ pub struct Flow {
     pub producer: String,
     /// Level name: of a copy, what its transform makes of it.
     pub level: String,
-    /// Target id; `quarantine`, `hold`, `refused` or (a copy whose transform cannot be run yet) `withheld`
-    /// for what goes nowhere.
+    /// Target id; `quarantine`, `hold` or `refused` for what goes nowhere, `aggregated` for what goes into the
+    /// aggregates of a copy.
     pub target: String,
     /// Copy id; empty: the primary space.
     pub copy: String,

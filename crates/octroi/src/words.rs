@@ -148,8 +148,8 @@ pub fn destination(lang: Lang, target: &str) -> &str {
         ("hold", Lang::Fr) => "retenue",
         ("refused", Lang::Fr) => "refus",
         ("hold", Lang::En) => "hold",
-        ("withheld", Lang::Fr) => "non sorti",
-        ("withheld", Lang::En) => "withheld",
+        ("aggregated", Lang::Fr) => "agrégats",
+        ("aggregated", Lang::En) => "aggregates",
         (target, Lang::Fr | Lang::En) => target,
     }
 }

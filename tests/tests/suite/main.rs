@@ -2,6 +2,7 @@
 //! hold `needs::exclusive()`; what a machine lacks is listed, never skipped in
 //! silence (see `octroi_tests::needs`).
 
+mod aggregates;
 mod cli;
 mod clients;
 mod deploy;

@@ -71,7 +71,7 @@ fn a_scrape_is_quick_and_is_cached_for_a_second_at_most() {
     assert!(times[10] < Duration::from_millis(50), "median scrape {:?}", times[10]);
 }
 
-const EXPORTED: [&str; 23] = [
+const EXPORTED: [&str; 25] = [
     "octroi_received_messages_total",
     "octroi_received_bytes_total",
     "octroi_decisions_total",
@@ -95,4 +95,6 @@ const EXPORTED: [&str; 23] = [
     "octroi_connections",
     "octroi_build_info",
     "octroi_unaccounted_messages",
+    "octroi_aggregates_late_total",
+    "octroi_aggregates_suppressed_total",
 ];

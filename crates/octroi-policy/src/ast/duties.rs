@@ -95,6 +95,9 @@ pub enum Step {
         rotate: String,
         /// Within what pseudonyms can be joined.
         scope: PseudonymScope,
+        /// What becomes of the keys of past periods; default: `keep`.
+        #[serde(default)]
+        old_keys: OldKeys,
     },
     /// Makes the place coarser.
     GeneraliseGeo {
@@ -137,6 +140,21 @@ pub enum Step {
 #[expect(missing_docs, reason = "as their names say")]
 pub enum PseudonymScope {
     PerProducer,
+}
+
+/// What becomes of a pseudonym's key when its rotation period is past.
+///
+/// The period is part of what is hashed in either case: pseudonyms of two periods never look alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OldKeys {
+    /// There is one key for all periods: who holds it can make any pseudonym again and compare.
+    #[default]
+    Keep,
+    /// The hub adds a random secret of its own in each period and destroys it a week after the period's end:
+    /// from then on nobody can tell whose pseudonym it was. A copy that has waited longer is refused. The
+    /// period is an hour at least.
+    Destroy,
 }
 
 /// How coarse a place becomes.

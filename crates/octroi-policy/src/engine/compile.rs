@@ -447,7 +447,7 @@ impl<'d> Compiler<'d> {
     }
 
     fn plan(&mut self, transform: &Block<ast::Transform>) -> Option<TransformPlan> {
-        let plan = TransformPlan::compile(transform);
+        let plan = TransformPlan::compile(transform, self.document.policy.k_min);
         if let Err(error) = &plan {
             let Text { en, fr } = error.in_words();
             let message = text!("transform `{id}`: {en}", "transformation `{id}` : {fr}", id = transform.id,);

@@ -1,6 +1,7 @@
 //! What a policy says about its parts to those who act on its decisions: the
 //! hub, its outlets, its metrics. Copied from the blocks; nothing is judged.
 
+use crate::aggregate::AggregatePlan;
 use crate::ast::{self, Format, Homologation, Nature, Qualification, Quota, Scale, TargetKind};
 use crate::{Date, TargetIx, TransformPlan};
 
@@ -101,6 +102,12 @@ impl TargetInfo {
 }
 
 impl CopyInfo {
+    /// How it aggregates; `None`: each message leaves by itself.
+    #[must_use]
+    pub fn aggregate(&self) -> Option<&AggregatePlan> {
+        self.transform.as_ref().and_then(TransformPlan::aggregate)
+    }
+
     pub(crate) fn of(copy: &ast::Copy, to: TargetIx, transform: Option<TransformPlan>) -> Self {
         Self { id: copy.id.clone(), to, transform, purpose: copy.purpose.clone(), namespace: copy.id.clone() }
     }

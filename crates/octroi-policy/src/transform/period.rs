@@ -39,16 +39,37 @@ impl Grid {
         }
     }
 
+    /// Whether its cells are shorter than an hour.
+    pub(super) fn is_below_an_hour(self) -> bool {
+        match self {
+            Self::Micros { cell, .. } => cell < 3600 * SECOND,
+            Self::Months(_) => false,
+        }
+    }
+
     /// The start of the cell that holds `instant`.
     pub(super) fn floor(self, instant: Timestamp) -> Timestamp {
+        self.edge(instant, 0)
+    }
+
+    /// The end of that cell, which is the start of the next.
+    pub(super) fn end(self, instant: Timestamp) -> Timestamp {
+        self.edge(instant, 1)
+    }
+
+    /// The start of the cell so many cells after the one that holds `instant`.
+    fn edge(self, instant: Timestamp, after: i64) -> Timestamp {
         match self {
-            Self::Micros { cell, from } => Timestamp((instant.0 - from).div_euclid(cell) * cell + from),
+            Self::Micros { cell, from } => {
+                Timestamp(((instant.0 - from).div_euclid(cell) + after) * cell + from)
+            }
             Self::Months(cell) => {
                 let (year, month, _) = instant.date().ymd();
-                let first = (year * 12 + month - 1).div_euclid(cell) * cell;
+                let first = ((year * 12 + month - 1).div_euclid(cell) + after) * cell;
                 let day = format!("{:04}-{:02}-01", first.div_euclid(12), first.rem_euclid(12) + 1);
-                // Outside the years 0 to 9999 there is no text: the day itself.
-                Date::parse(&day).unwrap_or(instant.date()).start()
+                // Outside the years 0 to 9999 there is no text: the day itself, and the next.
+                let day = Date::parse(&day).map(Date::start);
+                day.unwrap_or(Timestamp(instant.date().start().0 + after * DAY))
             }
         }
     }
@@ -75,6 +96,22 @@ mod tests {
         ] {
             let floored = Grid::parse(grid).unwrap().floor(Timestamp::parse_rfc3339(instant).unwrap());
             assert_eq!(floored.to_string(), start, "{grid} {instant}");
+        }
+    }
+
+    #[test]
+    fn a_cell_ends_where_the_next_begins() {
+        for (grid, instant, end) in [
+            ("PT15M", "2026-11-20T06:30:00Z", "2026-11-20T06:45:00Z"),
+            ("P1W", "2026-11-20T06:00:00Z", "2026-11-23T00:00:00Z"),
+            ("P1M", "2026-12-20T06:00:00Z", "2027-01-01T00:00:00Z"),
+            ("P1M", "2028-02-29T06:00:00Z", "2028-03-01T00:00:00Z"),
+            ("P1Y", "2026-11-20T06:00:00Z", "2027-01-01T00:00:00Z"),
+        ] {
+            let grid = Grid::parse(grid).unwrap();
+            let found = grid.end(Timestamp::parse_rfc3339(instant).unwrap());
+            assert_eq!(found.to_string(), end, "{instant}");
+            assert_eq!(grid.floor(found), found);
         }
     }
 

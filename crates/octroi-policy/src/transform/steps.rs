@@ -4,13 +4,14 @@
 use super::period::Grid;
 use super::prune::{self, Keep, Unmade};
 use super::{
-    COPY_ID_KEY, KeySource, Piece, PlanStep, PseudonymKey, TransformInput, TransformRefused, Transformed,
+    COPY_ID_KEY, KeySource, Period, Piece, PlanStep, PseudonymKey, TransformInput, TransformRefused,
+    Transformed,
 };
 use crate::Timestamp;
-use crate::ast::GeoGrain;
+use crate::ast::{GeoGrain, OldKeys};
 use crate::facts::{Facts, Leaf, LeafRole, Scalar};
 use crate::format::instant_of;
-use crate::names::fold;
+use crate::names::{fold, same_name};
 
 /// Names on the path of a leaf that tell where something is; like all names here, each is its own key.
 const GEO: [&str; 22] = [
@@ -73,14 +74,63 @@ impl<'w, 'm> Work<'w, 'm> {
                     }
                 }
             }
-            PlanStep::Pseudonymise { field, key, rotate, grid } => {
+            PlanStep::Pseudonymise { field, key: reference, rotate, grid, old_keys } => {
                 let period = format!("{rotate}/{}", grid.floor(self.input.received));
-                let key = usable(keys, key, &period)?;
-                self.pseudonymise(field, &period, &key);
+                let key = match old_keys {
+                    OldKeys::Keep => keys.key(reference, &period),
+                    OldKeys::Destroy => {
+                        keys.passing_key(reference, &Period { rotate, end: grid.end(self.input.received) })
+                    }
+                };
+                self.pseudonymise(field, &period, &usable(key, reference)?);
+            }
+            PlanStep::Drop(names) => {
+                for name in names {
+                    self.named(name, |_, keep| *keep = Keep::No)?;
+                }
+            }
+            PlanStep::Round { field, digits } => {
+                self.named(field, |leaf, keep| round(leaf, keep, *digits))?
             }
             PlanStep::GeneraliseTime(grid) => self.generalise_time(*grid),
             PlanStep::GeneraliseGeo(grain) => self.generalise_geo(*grain),
-            PlanStep::RewriteTopic(levels) => self.topic = Some(self.topic(levels)?),
+            PlanStep::RewriteTopic(levels) => {
+                let names = TopicNames {
+                    domain: self.input.domain,
+                    copy: self.input.copy,
+                    commune: self.input.commune,
+                    device: self.device.as_deref(),
+                };
+                self.topic = Some(topic(levels, &names)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does to every leaf that a name concerns. A deny-list must find more than an allow-list: a name
+    /// concerns all that stands below it, wherever it stands, however it is spelled.
+    fn named(&mut self, name: &str, act: impl Fn(&Leaf<'_>, &mut Keep)) -> Result<(), TransformRefused> {
+        let facts = self.input.facts;
+        if facts.names.iter().any(|other| same_name(other, name)) {
+            return Err(TransformRefused::NameWithin);
+        }
+        // A dotted name is looked for in as many keys as it has parts, or fewer: a key may hold the dots.
+        let parts = name.split('.').count();
+        let mut concerned: Vec<bool> = Vec::with_capacity(facts.nodes.len());
+        for (at, node) in facts.nodes.iter().enumerate() {
+            let above = node.parent.and_then(|parent| concerned.get(usize::try_from(parent).ok()?).copied());
+            let mut run = String::new();
+            let here = facts.path_up(u32::try_from(at).ok()).take(parts).any(|node| {
+                run = if run.is_empty() { node.key.to_string() } else { format!("{}.{run}", node.key) };
+                same_name(&run, name)
+            });
+            concerned.push(above == Some(true) || here);
+        }
+        for (_, leaf, keep) in self.kept() {
+            let node = leaf.node.and_then(|node| usize::try_from(node).ok());
+            if node.and_then(|node| concerned.get(node)) == Some(&true) {
+                act(leaf, keep);
+            }
         }
         Ok(())
     }
@@ -93,13 +143,9 @@ impl<'w, 'm> Work<'w, 'm> {
                 Unmade::Collision => TransformRefused::NameCollision,
                 Unmade::Nothing => TransformRefused::NothingKept,
             })?;
-        let key = usable(keys, COPY_ID_KEY, "")?;
+        let key = copy_id_key(keys)?;
         let id = key.digest(&["octroi:copy-id", input.producer, input.purpose, input.copy, input.record_id]);
-        let topic = self.topic.unwrap_or_else(|| {
-            let mut topic = String::new();
-            level_safe(input.copy, &mut topic);
-            topic
-        });
+        let topic = self.topic.unwrap_or_else(|| own_topic(input.copy));
         Ok(Transformed { payload, topic, device: self.device, time: self.time, commune: self.commune, id })
     }
 
@@ -177,33 +223,79 @@ impl<'w, 'm> Work<'w, 'm> {
             };
         }
     }
+}
 
-    fn topic(&self, levels: &[Vec<Piece>]) -> Result<String, TransformRefused> {
-        let mut topic = String::new();
-        for (at, level) in levels.iter().enumerate() {
-            if at > 0 {
-                topic.push('/');
-            }
-            for piece in level {
-                let value = match piece {
-                    Piece::Text(text) => {
-                        topic.push_str(text);
-                        continue;
-                    }
-                    Piece::Domain => self.input.domain,
-                    Piece::Copy => self.input.copy,
-                    Piece::Commune => self.input.commune.ok_or(TransformRefused::CommuneAbsent)?,
-                    Piece::Device => self.device.as_deref().ok_or(TransformRefused::DeviceAbsent)?,
-                };
-                level_safe(value, &mut topic);
-            }
+/// What the names in braces of a topic stand for.
+pub(super) struct TopicNames<'t> {
+    pub(super) domain: &'t str,
+    pub(super) copy: &'t str,
+    pub(super) commune: Option<&'t str>,
+    pub(super) device: Option<&'t str>,
+}
+
+/// The topic of a copy.
+pub(super) fn topic(levels: &[Vec<Piece>], names: &TopicNames<'_>) -> Result<String, TransformRefused> {
+    let mut topic = String::new();
+    for (at, level) in levels.iter().enumerate() {
+        if at > 0 {
+            topic.push('/');
         }
-        Ok(topic)
+        for piece in level {
+            let value = match piece {
+                Piece::Text(text) => {
+                    topic.push_str(text);
+                    continue;
+                }
+                Piece::Domain => names.domain,
+                Piece::Copy => names.copy,
+                Piece::Commune => names.commune.ok_or(TransformRefused::CommuneAbsent)?,
+                Piece::Device => names.device.ok_or(TransformRefused::DeviceAbsent)?,
+            };
+            level_safe(value, &mut topic);
+        }
+    }
+    Ok(topic)
+}
+
+/// The topic of a copy whose transform says none.
+pub(super) fn own_topic(copy: &str) -> String {
+    let mut topic = String::new();
+    level_safe(copy, &mut topic);
+    topic
+}
+
+/// Rounds a leaf; what is no number cannot be rounded, so it does not leave.
+fn round(leaf: &Leaf<'_>, keep: &mut Keep, digits: u8) {
+    let number = match (&*keep, &leaf.value) {
+        (Keep::No | Keep::Text(_), _) => return, // a pseudonym stays one
+        (Keep::Number(text), _) => text.parse().ok(),
+        (Keep::AsIs, Scalar::Number(number, _)) => Some(*number),
+        (Keep::AsIs, Scalar::Empty | Scalar::Boolean(_) | Scalar::Text(_)) => None,
+    };
+    *keep = number.map_or(Keep::No, |number| Keep::Number(rounded(number, digits)));
+}
+
+/// To so many digits behind the point, half to even, of the number as a binary64 reads it.
+pub(super) fn rounded(number: f64, digits: u8) -> String {
+    /// From 2^53 on there is no digit behind the point.
+    const WHOLE: f64 = 9_007_199_254_740_992.0;
+    let digits = if number.abs() < WHOLE { usize::from(digits) } else { 0 };
+    let text = format!("{number:.digits$}");
+    // What rounds to nothing has no sign.
+    if text.bytes().any(|byte| (b'1'..=b'9').contains(&byte)) {
+        text
+    } else {
+        text.trim_start_matches('-').to_owned()
     }
 }
 
-fn usable(keys: &dyn KeySource, reference: &str, period: &str) -> Result<PseudonymKey, TransformRefused> {
-    match keys.key(reference, period) {
+/// The hub's own key for identifiers.
+pub(super) fn copy_id_key(keys: &dyn KeySource) -> Result<PseudonymKey, TransformRefused> {
+    usable(keys.key(COPY_ID_KEY, ""), COPY_ID_KEY)
+}
+
+fn usable(key: Option<PseudonymKey>, reference: &str) -> Result<PseudonymKey, TransformRefused> {
+    match key {
         None => Err(TransformRefused::KeyMissing { reference: reference.to_owned() }),
         Some(key) if key.is_usable() => Ok(key),
         Some(_) => Err(TransformRefused::KeyUnusable { reference: reference.to_owned() }),

@@ -26,7 +26,7 @@ fn transform(steps: &str) -> Transform {
 }
 
 fn plan(steps: &str) -> TransformPlan {
-    TransformPlan::compile(&transform(steps)).unwrap()
+    TransformPlan::compile(&transform(steps), 11).unwrap()
 }
 
 fn input<'m>(facts: &'m Facts<'m>, payload: &'m [u8]) -> TransformInput<'m> {
@@ -243,7 +243,7 @@ fn a_topic_value_cannot_widen_the_topic() {
 
 #[test]
 fn a_transform_that_is_not_written_as_it_must_be_is_refused() {
-    let step = |rest: &str| TransformPlan::compile(&transform(&format!("{{ {rest} }}")));
+    let step = |rest: &str| TransformPlan::compile(&transform(&format!("{{ {rest} }}")), 11);
     for to in
         ["", "a//b", "/a", "a/", "a/+", "#", "$SYS/a", "a/{devices}", "a/{device", "a/device}", "a\\u0000b"]
     {
@@ -265,19 +265,80 @@ fn a_transform_that_is_not_written_as_it_must_be_is_refused() {
 }
 
 #[test]
-fn what_is_not_run_yet_says_so() {
-    for (steps, what) in [
+fn what_is_dropped_does_not_leave_however_it_is_spelled_and_wherever_it_stands() {
+    let payload = r#"{"count":1,"plate":"AB","Pl_ate":"AB","seen":[{"plate":{"n":"AB"},"n":2}],"place":{"lat":48,"plate":1},"lat":3,"l":{"a":{"t":4}},"х":"é"}"#;
+    for (fields, expected) in [
         (
-            r#"{ op = "aggregate", window = "P1D", by = ["commune"], measures = ["a"], min_count = 11 }"#,
-            "`aggregate`",
+            r#""plate""#,
+            r#"{"count":1,"l":{"a":{"t":4}},"lat":3,"place":{"lat":48},"seen":[{"n":2}],"х":"é"}"#,
         ),
-        (r#"{ op = "keep_only", fields = ["a"] }, { op = "drop", fields = ["a"] }"#, "`drop`"),
-        (r#"{ op = "round", field = "a", digits = 1 }, { op = "keep_only", fields = ["a"] }"#, "`round`"),
-        (r#"{ op = "generalise_geo", to = "commune" }"#, "a transform without `keep_only`"),
+        (r#""plate", "seen", "place.lat", "l.a", "x""#, r#"{"count":1,"lat":3}"#),
+        (
+            r#""none""#,
+            r#"{"Pl_ate":"AB","count":1,"l":{"a":{"t":4}},"lat":3,"place":{"lat":48,"plate":1},"plate":"AB","seen":[{"n":2,"plate":{"n":"AB"}}],"х":"é"}"#,
+        ),
     ] {
-        assert_eq!(plan(steps).can_run(), Err(NotYet { what }));
-        assert_eq!(run(steps, r#"{"a":1}"#), Err("not_yet"));
+        assert_eq!(kept(&format!("{{ op = \"drop\", fields = [{fields}] }}"), payload), expected);
     }
+    let drop = r#"{ op = "drop", fields = ["plate"] }"#;
+    assert_eq!(run(drop, r#"{"plate":1}"#), Err("nothing_kept"));
+    // A name within another key, or in a value, is not one leaf that could be taken out.
+    assert_eq!(run(drop, r#"{"vehicle.plate":1,"n":1}"#), Err("name_within"));
+    let senml = r#"[{"bn":"urn:dev:mac:02a4fefffe350041:","bt":1795154400,"n":"plate","vs":"AB"}]"#;
+    assert_eq!(run_with(drop, Format::Senml, "air/a", senml), Err("name_within"));
+    // What no list names leaves as it is: opaque bytes have no names.
+    let opaque = run_with(drop, Format::Opaque, "t", "x");
+    assert_eq!(opaque, Err("opaque_payload"));
+}
+
+#[test]
+fn without_an_allow_list_the_data_leaves_and_the_formats_metadata_does_not() {
+    let topic = "application/a/device/02b56e0000007c19/event/up";
+    let payload = r#"{"time":"2026-11-20T05:30:04Z","deviceInfo":{"devEui":"02b56e0000007c19","tags":{"usage":"dwelling"}},"fCnt":3,"object":{"n":3.25}}"#;
+    let steps = r#"{ op = "round", field = "n", digits = 1 }"#;
+    let copy = run_with(steps, Format::ChirpstackV4, topic, payload).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&copy.payload),
+        r#"{"deviceInfo":{"tags":{"usage":"dwelling"}},"n":3.2}"#
+    );
+    assert_eq!((copy.device, copy.time, copy.commune), (None, None, None));
+}
+
+#[test]
+fn measures_are_rounded_half_to_even_and_what_is_no_number_does_not_leave() {
+    let round = |digits: u8, value: &str| {
+        let payload = format!("{{\"n\":1.25,\"M_easure\":{value}}}");
+        kept(&format!("{{ op = \"round\", field = \"measure\", digits = {digits} }}"), &payload)
+    };
+    for (digits, value, expected) in [
+        (0, "0.5", "0"),
+        (0, "1.5", "2"),
+        (0, "2.5", "2"),
+        (0, "-0.4", "0"),
+        (1, "0.25", "0.2"),
+        (1, "0.75", "0.8"),
+        (1, "43.2499", "43.2"),
+        (2, "-43.256", "-43.26"),
+        (2, "12", "12.00"),
+        (3, "1.5e3", "1500.000"),
+        (2, "9007199254740993.0", "9007199254740992"),
+        (9, "1e15", "1000000000000000.000000000"),
+    ] {
+        assert_eq!(round(digits, value), format!("{{\"M_easure\":{expected},\"n\":1.25}}"), "{value}");
+    }
+    for other in ["\"43.2511\"", "true", "null", "[]"] {
+        assert_eq!(round(1, other), r#"{"n":1.25}"#, "{other}");
+    }
+    let too_many = TransformPlan::compile(&transform(r#"{ op = "round", field = "a", digits = 10 }"#), 0);
+    assert_eq!(too_many.unwrap_err(), TransformError::Digits { digits: 10 });
+}
+
+#[test]
+fn a_transform_that_aggregates_makes_nothing_of_one_message() {
+    let aggregate =
+        r#"{ op = "aggregate", window = "P1D", by = ["commune"], measures = ["a"], min_count = 11 }"#;
+    assert_eq!(run(aggregate, r#"{"a":1}"#), Err("aggregated"));
+    assert!(plan(aggregate).aggregate().is_some() && plan(REFERENCE).aggregate().is_none());
 }
 
 #[test]
@@ -314,6 +375,37 @@ fn pseudonyms_of_two_contexts_cannot_be_joined() {
     assert_ne!(ids("a", "b"), ids("b", "b"));
     assert_ne!(ids("a", "b"), ids("a", "bb"));
     assert!(!format!("{:?}", keys().0).contains("48"), "a key is not shown");
+}
+
+/// A key a period, as long as it is kept.
+struct Passing(Timestamp);
+
+impl KeySource for Passing {
+    fn key(&self, reference: &str, period: &str) -> Option<PseudonymKey> {
+        keys().key(reference, period)
+    }
+
+    fn passing_key(&self, reference: &str, period: &Period<'_>) -> Option<PseudonymKey> {
+        let secret = [reference, period.rotate, &period.end.to_string()].concat().into_bytes();
+        (period.end > self.0).then(|| PseudonymKey { id: "p".into(), secret })
+    }
+}
+
+#[test]
+fn a_pseudonym_whose_key_is_destroyed_is_not_made_again() {
+    let facts = read(Format::Json, "t", COUNTER.as_bytes()).unwrap();
+    let input = input(&facts, COUNTER.as_bytes());
+    let destroy =
+        REFERENCE.replace("scope = \"per_producer\"", "scope = \"per_producer\", old_keys = \"destroy\"");
+    let end = Timestamp::parse_rfc3339("2026-11-21T00:00:00Z").unwrap();
+    let made = |from| plan(&destroy).apply(&input, &Passing(from)).map(|copy| copy.device);
+    let kept = made(Timestamp(end.0 - 1)).unwrap();
+    assert!(kept.as_ref().is_some_and(|device| device.starts_with("p1-p-")));
+    assert_ne!(kept, plan(REFERENCE).apply(&input, &keys()).unwrap().device, "not by the key alone");
+    let reference = "file:pseudo-mobilite".to_owned();
+    assert_eq!(made(end), Err(TransformRefused::KeyMissing { reference }));
+    let short = TransformPlan::compile(&transform(&destroy.replace("P1D", "PT59M")), 0);
+    assert!(matches!(short, Err(TransformError::Rotation { .. })));
 }
 
 /// Objects whose keys come from a small set, and whose texts are all different.

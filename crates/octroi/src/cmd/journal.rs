@@ -9,7 +9,7 @@ use super::{Context, print_json};
 use crate::cli::{ConfigArg, JournalCommand};
 use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
-use crate::record::{Fate, Kept, Log, Message, RecordKind, Refusal, StoredOutcome};
+use crate::record::{Aggregate, Fate, Kept, Log, Message, RecordKind, Refusal, StoredOutcome, WindowClosed};
 
 pub(super) fn run(command: &JournalCommand, context: &Context) -> Result<Exit, Failure> {
     match command {
@@ -120,6 +120,12 @@ fn describe(seq: u64, kind: u8, bytes: &[u8]) -> Value {
                 RecordKind::Fate => Fate::read(bytes).map(|fate| {
                     format!("{} of {}, {:?}: {}", fate.seqs.len(), fate.log.name(), fate.what, fate.why)
                 }),
+                RecordKind::Aggregate => Aggregate::read(bytes).map(|aggregate| {
+                    let Aggregate { end, copy, topic, label, .. } = aggregate;
+                    format!("until {end} of copy `{copy}` {topic} {label}")
+                }),
+                RecordKind::WindowClosed => WindowClosed::read(bytes)
+                    .map(|closed| format!("until {} of copy `{}`: published", closed.end, closed.copy)),
                 RecordKind::Progress
                 | RecordKind::Boundary
                 | RecordKind::Intent

@@ -24,9 +24,8 @@ pub(crate) const TIGHT: &Edits =
     &[("level = \"open\"\nmarkings = [\"video_derived\"]", "level = \"sensitive\"")];
 /// The copy is not transformed.
 const RAW: &Edits = &[("transform = \"t-mobilite-cloud\"\n", "")];
-/// Its transform has a step that does not run.
-const NOT_YET: &Edits =
-    &[("{ op = \"generalise_geo\", to = \"commune\" }", "{ op = \"round\", field = \"count\", digits = 1 }")];
+/// Its transform needs what the message does not have.
+const REFUSES: &Edits = &[("\"count\", \"speed_avg\", \"occupancy_pct\", \"period\"]", "\"occupancy_pct\"]")];
 
 pub(crate) struct Key;
 
@@ -57,7 +56,7 @@ fn bits() -> Bits {
     let directory = TempDir::new().unwrap();
     let disk = RealDisk::new(directory.path()).unwrap();
     let (mut journal, _) = Journal::open(Arc::new(disk), options, &mut || 7).unwrap();
-    let bits = ["a", "b"].map(|name| journal.register_target(name, 0).unwrap());
+    let bits = ["a", "b", "c"].map(|name| journal.register_target(name, 0).unwrap());
     Bits::from_list(bits.to_vec()).unwrap()
 }
 
@@ -214,9 +213,9 @@ fn without_the_version_that_decided_nothing_leaves() {
 }
 
 #[test]
-fn a_transform_that_cannot_run_withholds_the_copy_alone() {
-    let hub = hub(NOT_YET, NOT_YET);
-    assert_eq!(leaves(&hub, "cloud-confiance"), Err(Withheld::TransformUnavailable));
+fn a_transform_that_refuses_a_message_withholds_the_copy_alone() {
+    let hub = hub(REFUSES, REFUSES);
+    assert_eq!(leaves(&hub, "cloud-confiance"), Err(Withheld::TransformRefused));
     assert_eq!(leaves(&hub, "dc-rennes").unwrap().2, PAYLOAD);
 }
 

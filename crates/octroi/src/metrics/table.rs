@@ -61,6 +61,28 @@ pub const TABLE: &[Described] = &[
         samples: |out, series, _| out.histogram(&series.ack),
     },
     Described {
+        name: "octroi_aggregates_late_total",
+        kind: Kind::Counter,
+        labels: &["target"],
+        help: "Messages that came after their window's aggregates were published to this target: left out.",
+        samples: |out, series, policy| {
+            for (id, target) in policy.targets(series) {
+                out.count(&[id], &target.aggregates_late);
+            }
+        },
+    },
+    Described {
+        name: "octroi_aggregates_suppressed_total",
+        kind: Kind::Counter,
+        labels: &["target"],
+        help: "Groups of aggregates not published to this target: too few devices, or given up.",
+        samples: |out, series, policy| {
+            for (id, target) in policy.targets(series) {
+                out.count(&[id], &target.aggregates_suppressed);
+            }
+        },
+    },
+    Described {
         name: "octroi_build_info",
         kind: Kind::Gauge,
         labels: &["version"],

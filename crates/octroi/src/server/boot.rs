@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{Parts, RelaySeen, Server, Threads, elapsed};
+use crate::aggregator::Aggregator;
 use crate::clock::Clock;
 use crate::committer::{Committer, Control, Ended, Inbox};
 use crate::config::{Config, Environment, OutletConfig};
@@ -45,6 +46,7 @@ pub(super) fn open(
     let wall = Arc::clone(&clock);
     let policy_clock = Arc::new(PolicyClock::new(wall, Timestamp(ledger.tally.latest.max(0))));
     let keys = Arc::new(Keys::open(config.keys_dir.clone(), &data, environment).or_exit(Exit::Config)?);
+    keys.destroy_past(policy_clock.now());
     let policies = first_policy(&config, &keys, &policy_clock, &metrics, &mut journal, &mut ledger)?;
     let (state, rebuilt) = State::open(&data.join("state")).or_exit(Exit::Io)?;
     if rebuilt {
@@ -81,25 +83,21 @@ pub(super) fn open(
     let keeper = Arc::new(keeper);
     let keeping =
         start_keeper(&mut parts, (requests, errands), Arc::clone(&keeper_stop), failed_tell.clone())?;
+    let aggregates_stop = Arc::new(AtomicBool::new(false));
+    let aggregates = start_aggregates(&parts, Arc::clone(&aggregates_stop), failed_tell.clone())?;
     let relays_stop = Arc::new(AtomicBool::new(false));
-    let (mut relays, mut seen) = (Vec::new(), Vec::new());
-    for (target, outlet) in &parts.config.outlets {
-        let Some(bit) = bit_of(&parts, target) else { continue };
-        let outlet_box = open_outlet(target, outlet, &parts)?;
-        let relay_seen = RelaySeen::new(target, outlet.kind(), bit, parts.clock.now());
-        let relay = relay(&parts, &relay_seen, bit, outlet_box, &keeper, &relays_stop);
-        let (from, failed) = (cursor(&parts, bit), failed_tell.clone());
-        relays.push(spawn(&format!("relay-{target}"), move || {
-            yield_to_ingest();
-            if let Err(error) = relay.run(from, Instant::now) {
-                failed.blocking_send(Failure::new(Exit::Io, error)).ok();
-            }
-        })?);
-        seen.push(relay_seen);
-    }
+    let (relays, seen) = start_relays(&parts, &keeper, &relays_stop, &failed_tell)?;
     parts.relays = seen;
-    let threads =
-        Threads { relays, keeper: keeping, committer, relays_stop, keeper_stop, requests: Some(keeper) };
+    let threads = Threads {
+        aggregates,
+        relays,
+        keeper: keeping,
+        committer,
+        aggregates_stop,
+        relays_stop,
+        keeper_stop,
+        requests: Some(keeper),
+    };
     Ok(Server { parts: Arc::new(parts), sessions, threads, failed })
 }
 
@@ -195,6 +193,58 @@ fn start_keeper(
             failed.blocking_send(Failure::new(Exit::Io, error)).ok();
         }
     })
+}
+
+fn start_aggregates(
+    parts: &Parts,
+    stop: Arc<AtomicBool>,
+    failed: Failed,
+) -> Result<thread::JoinHandle<()>, Failure> {
+    let bit = parts.policies.current().bits.aggregates;
+    let aggregator = Aggregator {
+        bit,
+        reader: parts.reader.at(cursor(parts, bit)),
+        path: parts.config.data_dir.join("aggregates"),
+        policies: Arc::clone(&parts.policies),
+        clock: Arc::clone(&parts.policy_clock),
+        keys: Arc::clone(&parts.keys) as _,
+        inbox: Arc::clone(&parts.inbox),
+        watermark: Arc::clone(&parts.watermark),
+        metrics: Arc::clone(&parts.metrics),
+        stop,
+    };
+    // As recovered: what others write into the journal from here on closes no window.
+    let (view, generation) = (parts.journal.load_full(), parts.generation);
+    spawn("aggregates", move || {
+        yield_to_ingest();
+        if let Err(error) = aggregator.run(&view, generation) {
+            failed.blocking_send(Failure::new(Exit::Io, error)).ok();
+        }
+    })
+}
+
+fn start_relays(
+    parts: &Parts,
+    keeper: &Arc<Keeper>,
+    stop: &Arc<AtomicBool>,
+    failed: &Failed,
+) -> Result<(Vec<thread::JoinHandle<()>>, Vec<RelaySeen>), Failure> {
+    let (mut relays, mut seen) = (Vec::new(), Vec::new());
+    for (target, outlet) in &parts.config.outlets {
+        let Some(bit) = bit_of(parts, target) else { continue };
+        let outlet_box = open_outlet(target, outlet, parts)?;
+        let relay_seen = RelaySeen::new(target, outlet.kind(), bit, parts.clock.now());
+        let relay = relay(parts, &relay_seen, bit, outlet_box, keeper, stop);
+        let (from, failed) = (cursor(parts, bit), failed.clone());
+        relays.push(spawn(&format!("relay-{target}"), move || {
+            yield_to_ingest();
+            if let Err(error) = relay.run(from, Instant::now) {
+                failed.blocking_send(Failure::new(Exit::Io, error)).ok();
+            }
+        })?);
+        seen.push(relay_seen);
+    }
+    Ok((relays, seen))
 }
 
 fn relay(
@@ -401,7 +451,7 @@ fn register_first(
     for outlet in config.outlets.keys() {
         journal.register_target(outlet, head).or_exit(Exit::Io)?;
     }
-    let internal = [policies::QUARANTINE, policies::HOLD];
+    let internal = [policies::QUARANTINE, policies::HOLD, policies::AGGREGATES];
     for target in journal.targets() {
         let name = target.name.as_str();
         if internal.contains(&name) || config.outlets.contains_key(name) {

@@ -161,9 +161,9 @@ fn flows(active: &Active, before: Option<&Sample>, rate: impl Fn(u64, u64) -> f6
         };
         let target = match destination {
             Destination::Target(target) => target_of(target),
-            Destination::Copy(_) => copy.and_then(|copy| {
-                let runs = copy.transform.as_ref().is_none_or(|plan| plan.can_run().is_ok());
-                if runs { target_of(copy.to.index()) } else { Some("withheld".to_owned()) }
+            Destination::Copy(_) => copy.and_then(|copy| match copy.aggregate() {
+                Some(_) => Some("aggregated".to_owned()),
+                None => target_of(copy.to.index()),
             }),
             Destination::Quarantine => Some("quarantine".to_owned()),
             Destination::Hold => Some("hold".to_owned()),

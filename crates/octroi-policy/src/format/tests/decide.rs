@@ -185,7 +185,7 @@ impl KeySource for OneKey {
 fn a_transform_makes_a_copy_of_json_and_refuses_protobuf() {
     let steps = r#"{ op = "keep_only", fields = ["count"] }, { op = "rewrite_topic", to = "copie" }"#;
     let transform = toml::from_str(&format!("id = \"t\"\nsteps = [{steps}]")).unwrap();
-    let plan = TransformPlan::compile(&transform).unwrap();
+    let plan = TransformPlan::compile(&transform, 11).unwrap();
     let copy = |format, topic: &str, payload: &[u8]| {
         let facts = read(format, topic, payload).unwrap();
         let input = TransformInput {

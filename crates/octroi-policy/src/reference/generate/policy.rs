@@ -205,7 +205,7 @@ fn transform(dice: &mut Dice<'_>, n: usize) -> Transform {
     let aggregate = Step::Aggregate { window: "P1D".to_owned(), by: vec![], measures: vec![], min_count: 11 };
     Transform {
         id: format!("x{n}"),
-        steps: vec![if dice.one_in(2) { aggregate } else { Step::Drop { fields: vec![] } }],
+        steps: vec![if dice.one_in(2) { aggregate } else { Step::Drop { fields: vec!["a".to_owned()] } }],
         result: TransformResult {
             level: dice.maybe(2, Dice::level),
             add: dice.markings(),
