@@ -5,7 +5,7 @@
 //! as if it had come today. One target's share of a routed message (withheld at
 //! the gate, or refused by the target) goes through the gate's own question:
 //! was the target in the decision then, and is it now? Its record stays as it
-//! was, so that the gate asks again when it leaves.
+//! was, so that the gate asks again when it leaves. An aggregate is such a share.
 //!
 //! Pure: no I/O, no clock.
 //!
@@ -16,7 +16,7 @@ use octroi_policy::{KeySource, Outcome, PseudonymKey, Reason, Timestamp};
 use crate::gate::{Gate, Withheld};
 use crate::ledger::stored;
 use crate::policies::{Active, Policies};
-use crate::record::{Kept, Message, Origin, StoredOutcome};
+use crate::record::{Aggregate, Kept, Message, Origin, RecordKind, StoredOutcome};
 
 /// What a kept message comes to.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Verdict<'a> {
 /// A kept message on its way again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Going<'a> {
+    /// What its new record is.
+    pub kind: RecordKind,
     /// The header of its new record.
     pub header: Vec<u8>,
     /// What follows it: as it was.
@@ -50,7 +52,7 @@ impl KeySource for NoKeys {
 /// Judges a kept message by the policy in force.
 #[must_use]
 pub fn judge<'a>(kept: &Kept<'a>, policies: &Policies, active: &Active, now: Timestamp) -> Verdict<'a> {
-    let Ok(message) = Message::read(kept.message) else { return Verdict::Stays(Withheld::Unreadable.name()) };
+    let Ok(message) = Message::read(kept.message) else { return aggregate(kept, policies, active, now) };
     match message.outcome {
         StoredOutcome::Routed { .. } => share(kept, &message, policies, active, now),
         StoredOutcome::Quarantined(_) | StoredOutcome::Held(..) => whole(kept, &message, active, now),
@@ -88,6 +90,22 @@ fn share<'a>(
                 going(&record, message.payload, bit.mask())
             }
         },
+    }
+}
+
+/// An aggregate that its target's gate withheld: what it says now.
+fn aggregate<'a>(kept: &Kept<'a>, policies: &Policies, active: &Active, now: Timestamp) -> Verdict<'a> {
+    let Ok(made) = Aggregate::read(kept.message) else { return Verdict::Stays(Withheld::Unreadable.name()) };
+    let gate = Gate { policies, active, target: kept.target, origin: "", now, keys: &NoKeys };
+    match (gate.pass_aggregate(kept.origin, &made, |_| ()), active.bit_of(kept.target)) {
+        (Err(withheld), _) => Verdict::Stays(withheld.name()),
+        (Ok(()), None) => Verdict::Stays(Withheld::TargetRemoved.name()),
+        (Ok(()), Some(bit)) => Verdict::Goes(Going {
+            kind: RecordKind::Aggregate,
+            header: Vec::new(),
+            payload: kept.message,
+            targets: bit.mask(),
+        }),
     }
 }
 
@@ -129,5 +147,5 @@ fn origin(kept: &Kept<'_>, message: &Message<'_>, decided: Timestamp) -> Option<
 fn going<'a>(record: &Message<'_>, payload: &'a [u8], targets: u64) -> Verdict<'a> {
     let mut header = Vec::new();
     record.write_header(&mut header);
-    Verdict::Goes(Going { header, payload, targets })
+    Verdict::Goes(Going { kind: RecordKind::Message, header, payload, targets })
 }

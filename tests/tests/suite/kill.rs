@@ -8,12 +8,18 @@ use octroi_tests::oracle::{Evidence, judge};
 use octroi_tests::process::wait_until;
 use octroi_tests::{needs, policy, report};
 
-/// Bumps the last number of the version in the policy's directory, and activates it.
-pub(crate) fn activate_next(hub: &Hub) -> String {
+/// Bumps the last number of the version in the policy's directory.
+pub(crate) fn next_version(hub: &Hub) -> String {
     let version = policy::version(&hub.policy());
     let (head, last) = version.rsplit_once('.').unwrap();
     let next = format!("{head}.{}", last.parse::<u32>().unwrap() + 1);
     policy::edit(&hub.policy(), &format!("version = \"{version}\""), &format!("version = \"{next}\""));
+    next
+}
+
+/// The same, and activates it.
+pub(crate) fn activate_next(hub: &Hub) -> String {
+    let next = next_version(hub);
     let finished = hub.activate();
     assert_eq!(finished.code, 0, "activate: {}{}", finished.out, finished.err);
     next

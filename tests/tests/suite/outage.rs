@@ -8,6 +8,8 @@ use octroi_tests::oracle::{Evidence, judge};
 use octroi_tests::process::wait_until;
 use octroi_tests::{needs, policy, report};
 
+use crate::kill::activate_next;
+
 const STREAMS: [Stream; 3] = [policy::COUNTS, policy::PLATES, policy::WASTE];
 const TOPICS: [&str; 2] = ["mobilite-rennes.mobility.open.v1", "mobilite-rennes.mobility.sensitive.v1"];
 
@@ -126,8 +128,7 @@ fn a_tightened_policy_reaches_what_waits_for_a_target_that_is_down() {
     for _ in 0..2 {
         policy::edit(&hub.policy(), "copies = [\"mobilite-vers-cloud\"]", "copies = []");
     }
-    let finished = hub.activate();
-    assert_eq!(finished.code, 0, "{}{}", finished.out, finished.err);
+    activate_next(&hub);
 
     kafka.restart();
     let scrape = hub.drained(Duration::from_secs(60));

@@ -8,7 +8,7 @@ use octroi_tests::load::{Load, Plan, Version};
 use octroi_tests::process::wait_until;
 use octroi_tests::{needs, policy};
 
-use crate::kill::activate_next;
+use crate::kill::{activate_next, next_version};
 
 /// Each with what it does to the text of the policy: none of them may ever act.
 const BAD: [(&str, &str, &str); 4] = [
@@ -46,6 +46,16 @@ fn a_bad_policy_never_replaces_a_good_one() {
     let _machine = needs::exclusive();
     let hub = Hub::start(&[]);
     let good = hub.policy_in_force();
+    // Changed, and of the same version still: two policies of one name.
+    policy::edit(&hub.policy(), "version = \"", "# changed\nversion = \"");
+    let finished = hub.activate();
+    assert!(
+        finished.code != 0 && format!("{}{}", finished.out, finished.err).contains("C35"),
+        "{finished:?}"
+    );
+    assert_eq!(hub.policy_in_force(), good);
+    // From here on each is a version of its own, so that it is refused for what it says.
+    next_version(&hub);
     for (run, (what, from, to)) in BAD.into_iter().enumerate() {
         let mend = spoil(&hub, from, to);
         let finished = hub.activate();

@@ -17,7 +17,8 @@ use crate::committer::{Committer, Ended};
 use crate::gate::Withheld;
 use crate::ledger::{Ledger, stored};
 use crate::policies::{Bits, Store};
-use crate::record::StoredOutcome;
+use crate::record::{Kept, StoredOutcome};
+use crate::release::{Verdict, judge};
 
 const POLICY: &str = include_str!("../../../../policies/bretagne-exemple.toml");
 const METERS: &str = "cert:CN=eau.energies56.example";
@@ -443,6 +444,47 @@ fn an_aggregate_leaves_only_as_the_policy_in_force_allows_it() {
     }
     hub.activate(&[]);
     assert!(leaves(&hub).is_ok(), "allowed again");
+    hub.stop();
+}
+
+#[test]
+fn an_aggregate_that_was_withheld_goes_as_it_was_once_a_policy_allows_it() {
+    let mut hub = Hub::open(None, 10);
+    hub.arrive("56260", 0..11, 10);
+    hub.at(100);
+    hub.turn();
+    let mut record = Vec::new();
+    hub.records(|_, _, aggregate| {
+        aggregate.write_header(&mut record);
+        record.extend_from_slice(aggregate.payload);
+    });
+    let judged = |hub: &Hub| {
+        let (policies, now) = (&hub.work.of.policies, hub.work.of.clock.now());
+        let kept = Kept {
+            generation: 0,
+            origin: 7,
+            since: now,
+            policy: 0,
+            by: "cloud-confiance",
+            target: "cloud-confiance",
+            reason: "not_allowed",
+            message: &record,
+        };
+        match judge(&kept, policies, &policies.current(), now) {
+            Verdict::Goes(going) => {
+                assert_eq!((going.kind, going.header.len()), (RecordKind::Aggregate, 0));
+                assert_eq!(going.payload, record);
+                None
+            }
+            Verdict::Stays(reason) => Some(reason),
+        }
+    };
+    for edit in [TWELVE, NOT_PERSONAL, EXPIRED, NO_COPY] {
+        hub.activate(&[edit]);
+        assert_eq!(judged(&hub), Some("not_allowed"), "{edit:?}");
+    }
+    hub.activate(&[]);
+    assert_eq!(judged(&hub), None);
     hub.stop();
 }
 

@@ -145,7 +145,7 @@ impl Gathered {
             Some(Verdict::Stays(reason)) => Some(reason),
             Some(Verdict::Goes(going)) => {
                 let parts: [&[u8]; 2] = [&going.header, going.payload];
-                match self.records.push(RecordKind::Message as u8, going.targets, &parts) {
+                match self.records.push(going.kind as u8, going.targets, &parts) {
                     Ok(()) => {
                         self.tally.assign(going.targets, Timestamp(self.fate.at));
                         None

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use octroi_policy::{SourceFile, SourceIx};
+use octroi_policy::{Severity, SourceFile, SourceIx};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -85,7 +85,7 @@ fn activate(parts: &Parts, path: Option<&Path>, dry_run: bool) -> Result<Value, 
     let path = path.unwrap_or(&parts.config.policy);
     let files = policies::read_policy(path)
         .map_err(|error| unprocessable(format!("{:#}", anyhow::Error::from(error))))?;
-    put_in_force(parts, &files, dry_run)
+    put_in_force(parts, &files, dry_run, true)
 }
 
 fn rollback(parts: &Parts, version: Option<&str>, dry_run: bool) -> Result<Value, Problem> {
@@ -102,12 +102,12 @@ fn rollback(parts: &Parts, version: Option<&str>, dry_run: bool) -> Result<Value
     let files = parts.policies.store().files(&wanted.hash);
     let files =
         files.ok_or_else(|| unprocessable(format!("the files of {} are not readable", wanted.hash)))?;
-    put_in_force(parts, &files, dry_run)
+    put_in_force(parts, &files, dry_run, false)
 }
 
-/// Check, tests, invariants, outlets, keys; then the swap.
-fn put_in_force(parts: &Parts, files: &[SourceFile], dry_run: bool) -> Result<Value, Problem> {
-    let answer = try_put_in_force(parts, files, dry_run);
+/// Check, tests, invariants, outlets, keys; then the swap. `follows`: its version must be above the one in force.
+fn put_in_force(parts: &Parts, files: &[SourceFile], dry_run: bool, follows: bool) -> Result<Value, Problem> {
+    let answer = try_put_in_force(parts, files, dry_run, follows);
     if let Err(error) = &answer {
         parts.metrics.policy_load_failed();
         tracing::warn!(%error, "a policy was refused; the one in force stays");
@@ -127,9 +127,19 @@ fn put_in_force(parts: &Parts, files: &[SourceFile], dry_run: bool) -> Result<Va
     })
 }
 
-fn try_put_in_force(parts: &Parts, files: &[SourceFile], dry_run: bool) -> Result<Value, ActivateError> {
+fn try_put_in_force(
+    parts: &Parts,
+    files: &[SourceFile],
+    dry_run: bool,
+    follows: bool,
+) -> Result<Value, ActivateError> {
     let review = policies::review(files);
-    let findings = review.refusals();
+    let mut findings = review.refusals();
+    if let Some(candidate) = review.policy.as_ref().filter(|_| follows) {
+        let today = parts.policy_clock.now().date();
+        let against = octroi_policy::against(&parts.policies.current().policy, candidate, today);
+        findings.extend(against.into_iter().filter(|finding| finding.severity == Severity::Error));
+    }
     let policy = match review.policy {
         Some(policy) if findings.is_empty() => policy,
         _ => return Err(ActivateError::Refused { findings }),

@@ -386,6 +386,14 @@ fn choose_policy(config: &Config, store: &Store) -> Result<(Policy, Vec<SourceFi
     let refusals = review.refusals();
     match review.policy {
         Some(policy) if refusals.is_empty() => Ok((policy, files, review.tests.len() as u64, new)),
+        // It was in force before this program knew the check: a stop of the whole hub would protect nobody.
+        Some(policy) if !new => {
+            for finding in &refusals {
+                let (code, at, what) = (finding.code, &finding.location, &finding.message.en);
+                tracing::warn!(%code, %at, what, "the policy in force would not be activated again: mend it");
+            }
+            Ok((policy, files, review.tests.len() as u64, new))
+        }
         _ => {
             let text: Vec<String> = refusals
                 .iter()
