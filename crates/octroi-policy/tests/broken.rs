@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
@@ -151,7 +152,11 @@ fn each_witness_shows_its_fault_when_it_is_replayed() {
                 continue;
             };
             assert!(case.no_message.is_none(), "{name}: {:?}, yet {given:?}", case.no_message);
-            let policy = policy.as_ref().unwrap();
+            let Some(policy) = &policy else {
+                // A key in the file is no reference: such a policy decides nothing until it is mended.
+                assert_eq!(finding.code, Code::C20, "{name} does not compile");
+                continue;
+            };
             let received = witness.at.map_or(policy.document().policy.valid_from, |at| at.start());
             let decision = policy.decide_given(given, received).unwrap();
             let shown = match (finding.code, witness.at) {
@@ -268,6 +273,6 @@ fn every_code_has_a_broken_policy() {
     let missing: Vec<&str> = codes.filter(|code| !count.contains_key(*code)).collect();
     assert!(missing.is_empty(), "no broken policy for {missing:?}; there are {count:?}");
     let total: u32 = count.values().sum();
-    println!("{total} broken policies for {} codes", count.len());
+    writeln!(io::stderr(), "{total} broken policies for {} codes", count.len()).unwrap();
     assert!(total >= 90, "{total}");
 }
