@@ -7,12 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
+use octroi_policy::ast::Given;
 use octroi_policy::{
-    Code, Cog, Decision, Finding, Lang, Outcome, Parsed, Policy, Reason, Severity, SourceFile, Text, hash,
-    parse, prove, render_all, run_tests, structural,
+    Code, Cog, Date, Decision, Finding, Label, Lang, Level, Marking, Outcome, Parsed, Policy, Reason,
+    Severity, SourceFile, Text, hash, parse, prove, render_all, run_tests, structural,
 };
 use serde::Deserialize;
 
@@ -127,9 +129,13 @@ fn each_broken_policy_says_what_is_wrong_in_both_languages() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// C36 compares a candidate with the policy in force: one policy by itself cannot show it.
+/// `check::cases::a_candidate_needs_a_higher_version_and_shows_what_it_changes` does.
+const ELSEWHERE: [Code; 1] = [Code::C36];
+
 /// Findings of these codes are shown by a message.
-const SHOWN: [Code; 8] =
-    [Code::C06, Code::C07, Code::C09, Code::C10, Code::C14, Code::C27, Code::C28, Code::C34];
+const SHOWN: &str =
+    "C06 C07 C09 C10 C12 C13 C14 C15 C16 C17 C18 C19 C21 C23 C26 C27 C28 C29 C31 C32 C33 C34 C40";
 
 #[test]
 fn each_witness_shows_its_fault_when_it_is_replayed() {
@@ -139,14 +145,25 @@ fn each_witness_shows_its_fault_when_it_is_replayed() {
         for finding in findings.iter().filter(|finding| finding.code.name() == case.code) {
             let witness = finding.witness.clone().unwrap_or_default();
             let Some(given) = &witness.given else {
-                assert!(!SHOWN.contains(&finding.code) || case.no_message.is_some(), "{name}: {finding:#?}");
+                assert!(
+                    !SHOWN.contains(finding.code.name()) || case.no_message.is_some(),
+                    "{name}: {finding:#?}"
+                );
                 continue;
             };
             assert!(case.no_message.is_none(), "{name}: {:?}, yet {given:?}", case.no_message);
-            let policy = policy.as_ref().unwrap();
+            let Some(policy) = &policy else {
+                // A key in the file is no reference: such a policy decides nothing until it is mended.
+                assert_eq!(finding.code, Code::C20, "{name} does not compile");
+                continue;
+            };
             let received = witness.at.map_or(policy.document().policy.valid_from, |at| at.start());
             let decision = policy.decide_given(given, received).unwrap();
-            assert!(shows(finding, policy, &decision), "{name}: {finding:#?}\n{decision:#?}");
+            let shown = match (finding.code, witness.at) {
+                (Code::C21 | Code::C23, Some(day)) => holds_back(policy, given, day),
+                _ => shows(finding, policy, &decision),
+            };
+            assert!(shown, "{name}: {finding:#?}\n{decision:#?}");
             let explanation = policy.explain_given(given, received).unwrap();
             assert_eq!(explanation.outcome, decision.outcome.name(), "{name}");
             let source =
@@ -182,14 +199,39 @@ fn shows(finding: &Finding, policy: &Policy, decision: &Decision<'_>) -> bool {
             decision.is_labelled() && label.markings.iter().any(|marking| marking.least_level() > label.level)
         }
         ("C27", outcome) => *outcome == Outcome::Quarantined(Reason::NoRuleMatches),
-        ("C28", _) => decision.is_labelled() && decision.label.level == octroi_policy::Level::Open,
+        ("C28", _) => decision.is_labelled() && decision.label.level == Level::Open,
         ("C34", _) => run_tests(policy, policy.document())
             .iter()
             .any(|test| !test.passed && names.contains(&test.name.as_str())),
-        ("C06" | "C09" | "C10", _) => false,
+        ("C12" | "C13" | "C18" | "C19", _) => is_about_a_person(decision),
+        // Without the rule that the word takes away, another gives less, or none matches.
+        ("C29", outcome) => decision.is_labelled() || *outcome == Outcome::Quarantined(Reason::NoRuleMatches),
+        ("C31", outcome) => *outcome != Outcome::Refused(Reason::TopicNotAllowed),
+        ("C32", _) => decision.is_labelled() && decision.label.level == Level::Open,
+        ("C33", Outcome::Routed { space: ix, .. }) => {
+            is_about_a_person(decision)
+                && decision.label.level < Level::Sensitive
+                && space(ix.index()).is_some_and(|id| names.contains(&id))
+        }
+        ("C40", _) => decision.is_labelled() && decision.label.markings.contains(Marking::Health),
+        ("C15" | "C16" | "C17" | "C23" | "C26", _) => decision.is_labelled(),
+        ("C06" | "C09" | "C10" | "C21" | "C33", _) => false,
         // Another check's witness is at least a message that the hub takes.
         (_, outcome) => !matches!(outcome, Outcome::Refused(_)),
     }
+}
+
+/// Whether less is sent of that message on that day than on the day before.
+fn holds_back(policy: &Policy, given: &Given, day: Date) -> bool {
+    let sent = |day: Date| policy.decide_given(given, day.start()).unwrap().targets(policy).count();
+    sent(Date(day.0 - 1)) > sent(day)
+}
+
+fn is_about_a_person(decision: &Decision<'_>) -> bool {
+    let Label { level, markings } = decision.label;
+    let of_a_person =
+        |marking: Marking| marking != Marking::Command && marking.least_level() >= Level::Personal;
+    decision.is_labelled() && (level == Level::Personal || markings.iter().any(of_a_person))
 }
 
 /// What stands in backticks.
@@ -227,7 +269,10 @@ fn every_text_is_in_both_languages_and_names_the_same_things() {
 fn every_code_has_a_broken_policy() {
     let mut count: BTreeMap<String, u32> = BTreeMap::new();
     cases().into_iter().for_each(|case| *count.entry(case.code).or_default() += 1);
-    let missing: Vec<&str> =
-        Code::ALL.iter().map(|code| code.name()).filter(|code| !count.contains_key(*code)).collect();
+    let codes = Code::ALL.iter().filter(|code| !ELSEWHERE.contains(code)).map(|code| code.name());
+    let missing: Vec<&str> = codes.filter(|code| !count.contains_key(*code)).collect();
     assert!(missing.is_empty(), "no broken policy for {missing:?}; there are {count:?}");
+    let total: u32 = count.values().sum();
+    writeln!(io::stderr(), "{total} broken policies for {} codes", count.len()).unwrap();
+    assert!(total >= 90, "{total}");
 }

@@ -254,7 +254,7 @@ impl View<'_> {
         };
         let fix = text!(
             "renew it and write the new date, or take it away with what needs it",
-            "le renouveler et écrire la nouvelle date, ou le retirer avec ce qui en dépend"
+            "la renouveler et écrire la nouvelle date, ou la retirer avec ce qui en dépend"
         );
         let witness = self.witness(&stopped, Some(next));
         report.push(

@@ -102,7 +102,7 @@ fn record(processing: &Block<Processing>, document: &Document, cog: Option<&Cog>
             Said {
                 subject: id,
                 at,
-                message: text!("the processing `{id}` has no {en}", "le traitement `{id}` n'a pas de {fr}"),
+                message: text!("the processing `{id}` has no {en}", "le traitement `{id}` n'a pas {fr}"),
                 why,
                 fix: text!(
                     "complete the record, or take the processing and what uses it away",
@@ -114,7 +114,7 @@ fn record(processing: &Block<Processing>, document: &Document, cog: Option<&Cog>
     };
     let first = users().next();
     if !says_something(&processing.legal_basis) {
-        let what = text!("legal basis", "base légale");
+        let what = text!("legal basis", "de base légale");
         let why = text!(
             "without one of the six legal bases a processing is not lawful (RGPD art. 6)",
             "sans l'une des six bases légales, un traitement n'est pas licite (RGPD art. 6)"
@@ -122,7 +122,7 @@ fn record(processing: &Block<Processing>, document: &Document, cog: Option<&Cog>
         missing(processing.at_key("legal_basis"), what, why, first);
     }
     if !says_something(&processing.retention) {
-        let what = text!("retention period", "durée de conservation");
+        let what = text!("retention period", "de durée de conservation");
         let why = text!(
             "what has no end is kept for ever (RGPD art. 5, 1 e)",
             "ce qui n'a pas de terme est conservé pour toujours (RGPD art. 5, 1 e)"
@@ -135,7 +135,7 @@ fn record(processing: &Block<Processing>, document: &Document, cog: Option<&Cog>
     };
     let grave = users().find(grave).filter(|_| !processing.dpia.as_deref().is_some_and(says_something));
     if let Some(rule) = grave {
-        let what = text!("impact assessment", "analyse d'impact");
+        let what = text!("impact assessment", "d'analyse d'impact");
         let why = text!(
             "rule `{rule}` uses it for {label}: a high risk to persons is assessed beforehand (RGPD art. 35)",
             "la règle `{rule}` s'en sert pour {label} : un risque élevé pour les personnes s'évalue au préalable (RGPD art. 35)",

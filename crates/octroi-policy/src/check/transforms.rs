@@ -238,7 +238,7 @@ impl Claim<'_> {
             }
             let message = text!(
                 "transform `{id}` aggregates {min_count} device(s), fewer than {least}",
-                "la transformation `{id}` agrège {min_count} appareil(s), moins que {least}"
+                "la transformation `{id}` agrège {min_count} appareil(s), moins de {least}"
             );
             let why = text!(
                 "in a small group each one is recognised; `k_min` is the least that this policy allows",
