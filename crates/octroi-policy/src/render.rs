@@ -107,7 +107,7 @@ fn excerpt(finding: &Finding, files: &[SourceFile]) -> Option<(String, String)> 
     let location = &finding.location;
     let file = files.iter().find(|file| file.name == location.file)?;
     let index = usize::try_from(location.line).ok()?.checked_sub(1)?;
-    let text: Vec<char> = file.text.split('\n').nth(index)?.trim_end().chars().collect();
+    let text: Vec<char> = veiled(file.text.split('\n').nth(index)?.trim_end()).chars().collect();
     let column = usize::try_from(location.column).ok()?.checked_sub(1)?.min(text.len());
     let first = column.saturating_sub(BEFORE).min(text.len().saturating_sub(SHOWN));
     let last = (first + SHOWN).min(text.len());
@@ -119,6 +119,31 @@ fn excerpt(finding: &Finding, files: &[SourceFile]) -> Option<(String, String)> 
     let caret = "^".repeat(part(column, end).chars().count().max(1));
     let padding = " ".repeat(head.chars().count());
     Some((format!("{head}{}{after}", part(column, last)), format!("{padding}{caret}")))
+}
+
+/// A line without the keys that stand in it where a reference should: findings are read in logs.
+fn veiled(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((before, after)) = rest.split_once("key") {
+        out.push_str(before);
+        out.push_str("key");
+        rest = after;
+        let value = after.trim_start_matches(['"', '\'', ' ', '\t']).strip_prefix('=').map(str::trim_start);
+        let Some(value) = value else { continue };
+        let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) else { continue };
+        let Some((_, inner)) = value.split_once(quote) else { continue };
+        let secret = inner.split(quote).next().unwrap_or_default();
+        if secret.starts_with("file:") || secret.starts_with("env:") {
+            continue;
+        }
+        let skipped = after.len() - inner.len();
+        out.push_str(after.get(..skipped).unwrap_or_default());
+        out.extend(secret.chars().map(|_| '•'));
+        rest = inner.get(secret.len()..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
 }
 
 /// How many characters the value or word at the head takes.
@@ -226,6 +251,21 @@ mod tests {
                   = witness: Rennes (35238)
             "#]],
         );
+    }
+
+    #[test]
+    fn a_key_in_the_file_is_not_shown_and_a_reference_is() {
+        for (line, seen) in [
+            (r#"{ key = "s3cret", field = "key" }"#, r#"{ key = "••••••", field = "key" }"#),
+            (r#"key='s3',key = "x""#, r#"key='••',key = "•""#),
+            (r#""key" = "é""#, r#""key" = "•""#),
+            (r#"key = "file:pseudo" # key"#, r#"key = "file:pseudo" # key"#),
+            (r#"key = "env:K""#, r#"key = "env:K""#),
+            (r#"key = "open"#, r#"key = "••••"#),
+            ("key", "key"),
+        ] {
+            assert_eq!(veiled(line), seen);
+        }
     }
 
     #[test]
