@@ -11,8 +11,7 @@
 //! over those that today's rules reach. C09 looks at reachable labels, each
 //! with the fewest rules found to give it: what it misses is held, not leaked.
 
-pub(crate) mod message;
-mod messages;
+pub(crate) mod messages;
 pub mod never;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +24,8 @@ use crate::place::{Way, country_in};
 use crate::testing::run_tests;
 use crate::text::text;
 use crate::{
-    Code, CommuneIx, CommuneSet, CopyIx, Date, Decision, DomainIx, Finding, Label, Level, Marking, Markings,
-    Outcome, Policy, Severity, SourceIx, SpaceIx, TargetIx, Text, Witness, acknowledged, topic,
+    Code, CommuneIx, CommuneSet, Date, Decision, DomainIx, Finding, Label, Level, Marking, Markings, Outcome,
+    Policy, Severity, SourceIx, SpaceIx, TargetIx, Text, Witness, acknowledged, topic,
 };
 
 /// What the enumeration found.
@@ -421,8 +420,9 @@ fn no_place(
     let rule = rule.and_then(|rule| policy.document().classify.get(usize::from(*rule)))?;
     let names = spaces.iter().filter_map(|space| policy.spaces().get(space.index()));
     let names: Vec<&str> = names.map(|space| space.id.as_str()).collect();
-    let held = |decision: &Decision<'_>| matches!(decision.outcome, Outcome::Held { space: None, .. });
-    let given = messages::message(policy, (label, reach), Some(commune), None, held);
+    let held =
+        |decision: &Decision<'_>| matches!(decision.outcome, Outcome::Held { space: None, .. }).then_some(());
+    let given = messages::message(policy, (label, reach), Some(commune), None, held).map(|(given, ())| given);
     let words = in_words(policy, reach);
     let Text { en, fr } = if given.is_some() { words } else { no_message(&words) };
     let text = text!("{en}, in {place}", "{fr}, commune {place}", place = policy.cog().display(commune));
@@ -621,12 +621,8 @@ fn counterexample(
 fn shown_by(policy: &Policy, way: &Arrival<'_>, reached: &Reached) -> (Text, Option<Given>, Shown) {
     let served = || reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
     let reaches = || served().filter_map(|(_, labels)| labels.by_key.get(&key_of(way.label)));
-    let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
-    let when = copy.and_then(|copy| copy.when.as_ref());
-    let message = |reach: &Reach| {
-        messages::message(policy, (way.label, reach), None, when, |decision| goes(policy, way, decision))
-    };
-    if let Some((reach, given)) = reaches().find_map(|reach| Some((reach, message(reach)?))) {
+    if let Some((reach, (given, _))) = reaches().find_map(|reach| Some((reach, message(policy, way, reach)?)))
+    {
         return (in_words(policy, reach), Some(given), Shown::Message);
     }
     match reaches().next() {
@@ -649,16 +645,22 @@ fn no_message(Text { en, fr }: &Text) -> Text {
     )
 }
 
-/// Whether a message goes that way.
-fn goes(policy: &Policy, way: &Arrival<'_>, decision: &Decision<'_>) -> bool {
-    let copied = |copy: &CopyIx| policy.copies().get(copy.index()).is_some_and(|copy| copy.id == way.name);
-    match &decision.outcome {
-        Outcome::Routed { copies, .. } if way.via == Via::Copy => copies.iter().any(copied),
-        Outcome::Routed { space, .. } => {
-            policy.spaces().get(space.index()).is_some_and(|space| space.target == way.target)
-        }
-        Outcome::Held { .. } | Outcome::Quarantined(_) | Outcome::Refused(_) => false,
+/// A message that goes that way, and the space or copy that takes it.
+fn message(policy: &Policy, way: &Arrival<'_>, reach: &Reach) -> Option<(Given, String)> {
+    let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
+    let when = copy.and_then(|copy| copy.when.as_ref());
+    messages::message(policy, (way.label, reach), None, when, |decision| takes(policy, way, decision))
+}
+
+/// The space or copy by which a decision goes that way, if it does.
+fn takes(policy: &Policy, way: &Arrival<'_>, decision: &Decision<'_>) -> Option<String> {
+    let Outcome::Routed { space, copies } = &decision.outcome else { return None };
+    if way.via == Via::Copy {
+        let mut ids = copies.iter().filter_map(|copy| policy.copies().get(copy.index())).map(|copy| &copy.id);
+        return ids.find(|id| *id == way.name).cloned();
     }
+    let space = policy.spaces().get(space.index()).filter(|space| space.target == way.target);
+    space.map(|space| space.id.clone())
 }
 
 /// Whether messages of a domain can go that way.
