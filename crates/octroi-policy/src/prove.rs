@@ -621,7 +621,8 @@ fn counterexample(
 fn shown_by(policy: &Policy, way: &Arrival<'_>, reached: &Reached) -> (Text, Option<Given>, Shown) {
     let served = || reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
     let reaches = || served().filter_map(|(_, labels)| labels.by_key.get(&key_of(way.label)));
-    if let Some((reach, (given, _))) = reaches().find_map(|reach| Some((reach, message(policy, way, reach)?)))
+    if let Some((reach, (given, _))) =
+        reaches().find_map(|reach| Some((reach, messages::along(policy, way, reach)?)))
     {
         return (in_words(policy, reach), Some(given), Shown::Message);
     }
@@ -643,24 +644,6 @@ fn no_message(Text { en, fr }: &Text) -> Text {
         "{en} (a label by these rules; no message was found that shows it)",
         "{fr} (une étiquette selon ces règles ; aucun message trouvé ne la montre)",
     )
-}
-
-/// A message that goes that way, and the space or copy that takes it.
-fn message(policy: &Policy, way: &Arrival<'_>, reach: &Reach) -> Option<(Given, String)> {
-    let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
-    let when = copy.and_then(|copy| copy.when.as_ref());
-    messages::message(policy, (way.label, reach), None, when, |decision| takes(policy, way, decision))
-}
-
-/// The space or copy by which a decision goes that way, if it does.
-fn takes(policy: &Policy, way: &Arrival<'_>, decision: &Decision<'_>) -> Option<String> {
-    let Outcome::Routed { space, copies } = &decision.outcome else { return None };
-    if way.via == Via::Copy {
-        let mut ids = copies.iter().filter_map(|copy| policy.copies().get(copy.index())).map(|copy| &copy.id);
-        return ids.find(|id| *id == way.name).cloned();
-    }
-    let space = policy.spaces().get(space.index()).filter(|space| space.target == way.target);
-    space.map(|space| space.id.clone())
 }
 
 /// Whether messages of a domain can go that way.

@@ -5,10 +5,10 @@
 //! INVARIANT: what comes out of [`message`] was decided as the finding says.
 //! Where nothing does, the finding speaks of a label and not of a message.
 
-use super::{Reach, classes};
-use crate::ast::{Given, When};
+use super::{Arrival, Reach, classes};
+use crate::ast::{Given, Via, When};
 use crate::witness::Order;
-use crate::{CommuneIx, Decision, Label, Policy};
+use crate::{CommuneIx, Decision, Label, Outcome, Policy};
 
 /// How many communes, and messages in each, are tried for one witness.
 const COMMUNES: usize = 64;
@@ -28,6 +28,24 @@ pub(crate) fn message<R>(
         let decision = policy.decide_given(&given, received).filter(|decision| decision.label == label)?;
         Some((given, look(&decision)?))
     })
+}
+
+/// A message that goes that way, and the space or copy that takes it.
+pub(super) fn along(policy: &Policy, way: &Arrival<'_>, reach: &Reach) -> Option<(Given, String)> {
+    let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
+    let when = copy.and_then(|copy| copy.when.as_ref());
+    message(policy, (way.label, reach), None, when, |decision| takes(policy, way, decision))
+}
+
+/// The space or copy by which a decision goes that way, if it does.
+fn takes(policy: &Policy, way: &Arrival<'_>, decision: &Decision<'_>) -> Option<String> {
+    let Outcome::Routed { space, copies } = &decision.outcome else { return None };
+    if way.via == Via::Copy {
+        let mut ids = copies.iter().filter_map(|copy| policy.copies().get(copy.index())).map(|copy| &copy.id);
+        return ids.find(|id| *id == way.name).cloned();
+    }
+    let space = policy.spaces().get(space.index()).filter(|space| space.target == way.target);
+    space.map(|space| space.id.clone())
 }
 
 /// Messages that may get the label by those rules, not decided yet.

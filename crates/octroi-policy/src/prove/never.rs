@@ -10,9 +10,8 @@
 
 use serde::Serialize;
 
-use super::{
-    Arrival, Reach, Reached, breaks, flows, is_about, key_of, message, possible, reached, serves, table,
-};
+use super::messages::along;
+use super::{Arrival, Reach, Reached, breaks, flows, is_about, key_of, possible, reached, serves, table};
 use crate::ast::{Given, Nature, Never, OneOrMany, TargetKind, Via};
 use crate::question::{QuestionError, known};
 use crate::text::text;
@@ -257,7 +256,7 @@ fn counterexample(policy: &Policy, reached: &Reached, broken: &[Arrival<'_>]) ->
     let at = policy.document().policy.valid_from.date();
     let sent = || broken.iter().flat_map(|way| reaches(policy, reached, way).map(move |reach| (way, reach)));
     let shown = sent().find_map(|(way, reach)| {
-        let (given, by) = message(policy, way, reach)?;
+        let (given, by) = along(policy, way, reach)?;
         let flow = Flow { by, ..flow(policy, way, Some(reach)) };
         Some(Counterexample { flow, given: Some(given), at })
     });
