@@ -76,3 +76,39 @@ fn satisfying(comparison: &Comparison) -> Option<Value> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given_by(conditions: &[&str], variant: usize) -> Option<String> {
+        let whens: Vec<When> = conditions.iter().map(|text| toml::from_str(text).unwrap()).collect();
+        let fields = given(&whens.iter().collect::<Vec<_>>(), &[], variant)?;
+        Some(serde_json::to_string(&fields).unwrap())
+    }
+
+    #[test]
+    fn fields_are_names_until_a_condition_compares_a_value() {
+        for (conditions, variant, expected) in [
+            (&["topic = 'a'"][..], 0, None),
+            (&["field_any = ['a', 'b']"], 0, Some(r#"["a"]"#)),
+            (&["field_any = ['a', 'b']"], 1, Some(r#"["b"]"#)),
+            (&["field_any = ['a', 'b']", "field_absent = ['A']"], 0, Some(r#"["b"]"#)),
+            (&["field_any = ['a', 'b']", "fields_within = { b = 'number' }"], 0, Some(r#"["b"]"#)),
+            (&["field_any = ['a', 'b']", "field_any = ['c']"], 0, Some(r#"["a","c"]"#)),
+            (&["field_any = ['c', 'a']", "field_any = ['b', 'c']"], 0, Some(r#"["c"]"#)),
+            (&["fields_within = { a = 'number', b = 'time' }"], 1, Some(r#"["b"]"#)),
+            (&["field = { a = { exists = false } }"], 0, None),
+            (&["field = { a = { exists = true } }"], 0, Some(r#"{"a":"x"}"#)),
+            (&["field = { a = { in = ['u', 'v'] } }"], 0, Some(r#"{"a":"u"}"#)),
+            (&["field = { a = { gt = 1.0, lt = 2.0 } }"], 0, Some(r#"{"a":1.5}"#)),
+            (
+                &["field = { a = { starts_with = 'u' } }", "field_any = ['b']"],
+                0,
+                Some(r#"{"a":"u","b":"x"}"#),
+            ),
+        ] {
+            assert_eq!(given_by(conditions, variant).as_deref(), expected, "{conditions:?} {variant}");
+        }
+    }
+}
