@@ -18,7 +18,6 @@ mod dates;
 mod declared;
 mod identities;
 mod limits;
-mod message;
 mod mosaic;
 mod personal;
 mod reach;

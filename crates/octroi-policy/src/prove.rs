@@ -11,8 +11,7 @@
 //! over those that today's rules reach. C09 looks at reachable labels, each
 //! with the fewest rules found to give it: what it misses is held, not leaked.
 
-pub(crate) mod message;
-mod messages;
+pub(crate) mod messages;
 pub mod never;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +24,8 @@ use crate::place::{Way, country_in};
 use crate::testing::run_tests;
 use crate::text::text;
 use crate::{
-    Code, CommuneIx, CommuneSet, CopyIx, Date, Decision, DomainIx, Finding, Label, Level, Marking, Markings,
-    Outcome, Policy, Severity, SourceIx, SpaceIx, TargetIx, Text, Witness, acknowledged, topic,
+    Code, CommuneIx, CommuneSet, Date, Decision, DomainIx, Finding, Label, Level, Marking, Markings, Outcome,
+    Policy, Severity, SourceIx, SpaceIx, TargetIx, Text, Witness, acknowledged, topic,
 };
 
 /// What the enumeration found.
@@ -421,8 +420,9 @@ fn no_place(
     let rule = rule.and_then(|rule| policy.document().classify.get(usize::from(*rule)))?;
     let names = spaces.iter().filter_map(|space| policy.spaces().get(space.index()));
     let names: Vec<&str> = names.map(|space| space.id.as_str()).collect();
-    let held = |decision: &Decision<'_>| matches!(decision.outcome, Outcome::Held { space: None, .. });
-    let given = messages::message(policy, (label, reach), Some(commune), None, held);
+    let held =
+        |decision: &Decision<'_>| matches!(decision.outcome, Outcome::Held { space: None, .. }).then_some(());
+    let given = messages::message(policy, (label, reach), Some(commune), None, held).map(|(given, ())| given);
     let words = in_words(policy, reach);
     let Text { en, fr } = if given.is_some() { words } else { no_message(&words) };
     let text = text!("{en}, in {place}", "{fr}, commune {place}", place = policy.cog().display(commune));
@@ -621,12 +621,9 @@ fn counterexample(
 fn shown_by(policy: &Policy, way: &Arrival<'_>, reached: &Reached) -> (Text, Option<Given>, Shown) {
     let served = || reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
     let reaches = || served().filter_map(|(_, labels)| labels.by_key.get(&key_of(way.label)));
-    let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
-    let when = copy.and_then(|copy| copy.when.as_ref());
-    let message = |reach: &Reach| {
-        messages::message(policy, (way.label, reach), None, when, |decision| goes(policy, way, decision))
-    };
-    if let Some((reach, given)) = reaches().find_map(|reach| Some((reach, message(reach)?))) {
+    if let Some((reach, (given, _))) =
+        reaches().find_map(|reach| Some((reach, messages::along(policy, way, reach)?)))
+    {
         return (in_words(policy, reach), Some(given), Shown::Message);
     }
     match reaches().next() {
@@ -647,18 +644,6 @@ fn no_message(Text { en, fr }: &Text) -> Text {
         "{en} (a label by these rules; no message was found that shows it)",
         "{fr} (une étiquette selon ces règles ; aucun message trouvé ne la montre)",
     )
-}
-
-/// Whether a message goes that way.
-fn goes(policy: &Policy, way: &Arrival<'_>, decision: &Decision<'_>) -> bool {
-    let copied = |copy: &CopyIx| policy.copies().get(copy.index()).is_some_and(|copy| copy.id == way.name);
-    match &decision.outcome {
-        Outcome::Routed { copies, .. } if way.via == Via::Copy => copies.iter().any(copied),
-        Outcome::Routed { space, .. } => {
-            policy.spaces().get(space.index()).is_some_and(|space| space.target == way.target)
-        }
-        Outcome::Held { .. } | Outcome::Quarantined(_) | Outcome::Refused(_) => false,
-    }
 }
 
 /// Whether messages of a domain can go that way.

@@ -11,7 +11,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Report, Said, message};
+use super::rules::orders;
+use super::{Report, Said};
 use crate::ast::{Document, Given};
 use crate::text::text;
 use crate::{Code, Cog, Date, Finding, Policy, Witness};
@@ -135,7 +136,7 @@ struct End {
 }
 
 fn end(policy: &Policy, given: &Given, day: Date) -> End {
-    let Some(decision) = message::decide(policy, given, day) else {
+    let Some(decision) = policy.decide_given(given, day.start()) else {
         return End { words: "unknown_source".to_owned(), targets: Vec::new() };
     };
     let name = |target: crate::TargetIx| policy.targets().get(target.index()).map(|target| target.id.clone());
@@ -163,10 +164,10 @@ fn cells(policies: &[&Policy]) -> BTreeMap<String, Given> {
     let mut cells = BTreeMap::new();
     for policy in policies {
         let (document, cog): (&Document, &Cog) = (policy.document(), policy.cog());
-        let messages = document.classify.iter().flat_map(|rule| {
-            let senders = message::senders(document, Some(cog), rule);
-            senders.filter_map(|sender| sender.message(&[&rule.when]))
-        });
+        let messages = document
+            .classify
+            .iter()
+            .flat_map(|rule| orders(document, Some(cog), rule).filter_map(|order| order.proposals().next()));
         for given in messages {
             if cells.len() >= CELLS {
                 return cells;

@@ -4,9 +4,9 @@
 
 use proptest::prelude::*;
 
+use super::limits;
 use super::personal::about_a_person;
 use super::tests::{EXAMPLE, file, under};
-use super::{limits, message};
 use crate::*;
 
 /// What, the text replaced (its first occurrence), by what, the code, what
@@ -184,14 +184,14 @@ fn unshown(policy: &Policy, finding: &Finding, what: &str) -> Option<String> {
     let witness = finding.witness.as_ref()?;
     let given = witness.given.as_ref()?;
     let day = witness.at.unwrap_or_else(|| policy.document().policy.valid_from.date());
-    let decision = message::decide(policy, given, day);
+    let decision = policy.decide_given(given, day.start());
     let decision = decision.unwrap_or_else(|| panic!("{what}: no source `{}`", given.source));
     let labelled = decision.is_labelled();
     let of_a_person = [Code::C12, Code::C13, Code::C18, Code::C19];
     let shown = if of_a_person.contains(&finding.code) {
         labelled && about_a_person(decision.label)
     } else if [Code::C21, Code::C23].contains(&finding.code) && witness.at.is_some() {
-        let before = message::decide(policy, given, Date(day.0 - 1)).unwrap();
+        let before = policy.decide_given(given, Date(day.0 - 1).start()).unwrap();
         before.targets(policy).count() > decision.targets(policy).count()
     } else if finding.code == Code::C29 {
         // Without the rule that the word took away, another gives less, or none matches.
@@ -393,7 +393,7 @@ fn a_candidate_needs_a_higher_version_and_shows_what_it_changes() {
     assert!(found[0].message.en.starts_with("2 of "), "{found:#?}");
     assert!(found[0].why.en.contains("reach a target that they do not reach today"), "{found:#?}");
     let given = found[0].witness.as_ref().unwrap().given.as_ref().unwrap();
-    let reached = |policy| message::decide(policy, given, day).unwrap().copies().len();
+    let reached = |policy: &Policy| policy.decide_given(given, day.start()).unwrap().copies().len();
     assert_eq!((reached(&active), reached(&candidate)), (0, 1), "{given:?}");
     assert!(under(&wider, &found[0].location).starts_with("\"2026.11.10\""));
 }

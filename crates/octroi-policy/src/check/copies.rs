@@ -12,11 +12,12 @@
 //! id by itself: who reads the policy sees what the topic becomes.
 
 use super::personal::{about_a_person, label_of};
-use super::{Report, Said, message};
+use super::rules::orders;
+use super::{Report, Said};
 use crate::ast::{Block, Copy, Document, Given, RuleLevel, Source, Step, TargetKind, Transform};
 use crate::place::Effect;
 use crate::text::text;
-use crate::{Code, Cog, Label, Level, Location, Marking, Text, Witness, same_name};
+use crate::{Code, Cog, Decision, Label, Level, Location, Marking, Policy, Text, Witness, same_name};
 
 pub(super) fn check(document: &Document, cog: Option<&Cog>, report: &mut Report) {
     for copy in &document.copy {
@@ -27,7 +28,7 @@ pub(super) fn check(document: &Document, cog: Option<&Cog>, report: &mut Report)
             continue;
         }
         let leak = Leak { copy, transform: transform.flatten(), document };
-        if let Some(taken) = leak.takes_persons(cog) {
+        if let Some(taken) = leak.takes_persons(cog, report) {
             leak.identifier(&taken, report);
             leak.everything(&taken, report);
         }
@@ -40,7 +41,7 @@ struct Leak<'d> {
     document: &'d Document,
 }
 
-/// A message about a person of which the copy is made.
+/// A message about a person that the copy is meant for; a requirement may still stop it.
 struct Taken<'d> {
     label: Label,
     source: &'d Source,
@@ -48,7 +49,7 @@ struct Taken<'d> {
 }
 
 impl<'d> Leak<'d> {
-    fn takes_persons(&self, cog: Option<&'d Cog>) -> Option<Taken<'d>> {
+    fn takes_persons(&self, cog: Option<&'d Cog>, report: &Report) -> Option<Taken<'d>> {
         let rules = self.document.classify.iter().filter(|rule| rule.level != RuleLevel::Declared);
         let effect = self.transform.map(|transform| Effect::of(transform));
         let admitted = |label| {
@@ -56,15 +57,17 @@ impl<'d> Leak<'d> {
             left.is_ok_and(|left| left.level <= self.copy.max_level)
         };
         rules.into_iter().find_map(|rule| {
-            message::senders(self.document, cog, rule).find_map(|sender| {
-                let label = label_of(rule).join(self.floor(sender.source, sender.domain));
-                let concerned = self.copy.domains.iter().any(|id| id == sender.domain)
-                    && self.may_apply(sender.source, sender.domain)
+            orders(self.document, cog, rule).find_map(|mut order| {
+                let source = order.source;
+                let label = label_of(rule).join(self.floor(source, order.domain));
+                let concerned = self.copy.domains.iter().any(|id| id == order.domain)
+                    && self.may_apply(source, order.domain)
                     && about_a_person(label)
                     && admitted(label);
-                let whens: Vec<_> =
-                    [Some(&rule.when), self.copy.when.as_ref()].into_iter().flatten().collect();
-                concerned.then(|| Taken { label, source: sender.source, given: sender.message(&whens) })
+                order.conditions.extend(&self.copy.when);
+                let shows = |_: &Policy, decision: &Decision<'_>| decision.label == label;
+                let given = || report.replayed(self.document, order.proposals(), shows);
+                concerned.then(|| Taken { label, source, given: given() })
             })
         })
     }
@@ -105,8 +108,8 @@ impl<'d> Leak<'d> {
         report: &mut Report,
     ) {
         let text = text!(
-            "a message of `{source}`, {label}, of which the copy is made",
-            "un message de `{source}`, {label}, dont la copie est tirée",
+            "a message of `{source}`, {label}, that the copy is meant for",
+            "un message de `{source}`, {label}, auquel la copie est destinée",
             source = taken.source.id,
             label = taken.label,
         );

@@ -11,9 +11,10 @@
 //! Declassifications that have expired are C16's. In C23 records count as if
 //! they were renewed in time: that they are is C21's question.
 
-use super::{Report, Said, message};
+use super::{Report, Said};
 use crate::ast::{Document, Given, LegalStatus};
 use crate::place::{Lifted, Way, day_after};
+use crate::prove::messages::{candidates, message};
 use crate::prove::{Reach, Reached, classes, label_of};
 use crate::text::text;
 use crate::{
@@ -272,10 +273,11 @@ impl View<'_> {
                 continue;
             };
             let (id, next) = (&source.id, day_after(until));
-            let mut ways = reached.iter().filter(|((of, _), _)| *of == ix);
-            let given = ways.find_map(|((_, domain), labels)| {
-                let commune = classes(self.policy, ix, *domain).values().next()?.first()?;
-                labels.by_key.iter().find_map(|(_, reach)| self.message(ix, *domain, commune, reach))
+            let ways = reached.iter().filter(|((of, _), _)| *of == ix);
+            let mut labels = ways.flat_map(|(_, labels)| &labels.by_key);
+            let given = labels.find_map(|(key, reach)| {
+                let mut messages = candidates(self.policy, (label_of(*key), reach), None, None);
+                messages.find(|given| self.stops(given, next))
             });
             report.warning(
                 Code::C21,
@@ -403,36 +405,24 @@ impl View<'_> {
 
     /// A message of the first flow that can be shown, stopped on `at`.
     fn witness(&self, flows: &[&Flow<'_>], at: Option<Date>) -> Option<Witness> {
-        let given = |flow: &&Flow<'_>| {
-            let given = self.message(flow.source, flow.domain, flow.commune, flow.reach)?;
-            let on = |day| message::decide(self.policy, &given, day);
-            let shows = match at {
-                Some(day) => {
-                    let (before, then) = (on(Date(day.0.saturating_sub(1)))?, on(day)?);
-                    before.targets(self.policy).count() > then.targets(self.policy).count()
-                }
-                None => on(self.document.policy.valid_from.date())?.label == flow.label,
-            };
-            shows.then_some(given)
+        let given = |flow: &Flow<'_>| {
+            let (of, first) = ((flow.label, flow.reach), Some(flow.commune));
+            match at {
+                Some(day) => candidates(self.policy, of, first, None).find(|given| self.stops(given, day)),
+                None => message(self.policy, of, first, None, |_| Some(())).map(|(given, ())| given),
+            }
         };
         let shown = flows.iter().find_map(|flow| Some((flow, Some(given(flow)?))));
         let (flow, given) = shown.or(flows.first().map(|flow| (flow, None)))?;
         Some(Witness { text: flow.named(self.policy), given, at })
     }
 
-    fn message(
-        &self,
-        source: SourceIx,
-        domain: DomainIx,
-        commune: CommuneIx,
-        reach: &Reach,
-    ) -> Option<Given> {
-        let rules = reach.rules.iter().filter_map(|rule| self.document.classify.get(usize::from(*rule)));
-        let whens: Vec<_> = rules.map(|rule| &rule.when).collect();
-        let source = self.document.source.get(source.index())?;
-        let domain = &self.document.domain.get(domain.index())?.id;
-        let cog = Some(self.policy.cog());
-        let code = source.commune.is_none().then(|| self.policy.cog().code(commune));
-        message::Sender { document: self.document, cog, source, domain }.message_in(&whens, code)
+    /// Whether a message reaches fewer targets on that day than on the day before.
+    fn stops(&self, given: &Given, day: Date) -> bool {
+        let reached = |day: Date| {
+            let decision = self.policy.decide_given(given, day.start());
+            decision.map_or(0, |decision| decision.targets(self.policy).count())
+        };
+        reached(Date(day.0.saturating_sub(1))) > reached(day)
     }
 }

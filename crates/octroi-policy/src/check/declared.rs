@@ -9,9 +9,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Report, Said, message, rules};
+use super::rules::{self, orders};
+use super::{Report, Said};
 use crate::ast::{Block, Classify, Document, Given, GivenFields, RuleLevel, Value, When};
 use crate::text::text;
+use crate::witness::Order;
 use crate::{Code, Cog, Level, Witness, same_name};
 
 /// Names under which senders say how sensitive their message is.
@@ -89,7 +91,9 @@ fn bought(
     report: &mut Report,
 ) {
     let id = &rule.id;
-    let witness = message::of_rule(document, cog, rule);
+    let messages = orders(document, cog, rule).flat_map(Order::proposals);
+    let given = report
+        .replayed(document, messages, |_, decision| decision.is_labelled() && decision.label.level >= level);
     report.error(
         Code::C29,
         Said {
@@ -112,7 +116,7 @@ fn bought(
                     "a message whose sender names a sensitivity gets {level}",
                     "un message dont l'émetteur nomme une sensibilité reçoit {level}"
                 ),
-                given: witness,
+                given,
                 at: None,
             }),
         },
@@ -128,7 +132,10 @@ fn escaped(
     report: &mut Report,
 ) {
     let id = &rule.id;
-    let given = message::of_rule(document, cog, rule).and_then(|given| with_a_word(given, &rule.when));
+    let messages = orders(document, cog, rule).flat_map(Order::proposals);
+    let messages = messages.filter_map(|given| with_a_word(given, &rule.when));
+    let given = report
+        .replayed(document, messages, |_, decision| !decision.is_labelled() || decision.label.level < level);
     report.error(
         Code::C29,
         Said {

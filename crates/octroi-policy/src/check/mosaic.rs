@@ -13,12 +13,15 @@
 //! One finding a space, with the first pair. Dates are left aside.
 
 use super::personal::about_a_person;
-use super::{Report, Said, message};
+use super::{Report, Said};
 use crate::ast::Document;
 use crate::place::Way;
+use crate::prove::messages::message;
 use crate::prove::{Reach, Reached, label_of};
 use crate::text::text;
-use crate::{Code, CommuneSet, DomainIx, Label, Level, Marking, Policy, SourceIx, SpaceIx, Witness};
+use crate::{
+    Code, CommuneSet, Decision, DomainIx, Label, Level, Marking, Outcome, Policy, SourceIx, SpaceIx, Witness,
+};
 
 /// One stream as it is placed in one space.
 struct Stream<'r> {
@@ -39,6 +42,12 @@ pub(super) fn check(policy: &Policy, document: &Document, reached: &Reached, rep
             .flat_map(|(n, one)| streams.iter().skip(n + 1).map(move |other| (one, other)));
         let Some((one, other)) = pairs.into_iter().find(|(one, other)| joins(one, other)) else { continue };
         let Some(commune) = one.communes.intersection(&other.communes).first() else { continue };
+        let placed = |decision: &Decision<'_>| {
+            let here = matches!(decision.outcome, Outcome::Routed { space, .. } if space.index() == ix);
+            here.then_some(())
+        };
+        let given = message(policy, (one.label, one.reach), Some(commune), None, placed);
+        let given = given.map(|(given, ())| given);
         let name = |stream: &Stream<'_>| {
             let source = policy.sources().get(stream.source.index()).map_or("", |source| &source.id);
             let domain = policy.domains().get(stream.domain.index()).map_or("", |domain| &domain.id);
@@ -68,7 +77,7 @@ pub(super) fn check(policy: &Policy, document: &Document, reached: &Reached, rep
                         "les deux sont placés dans `{id}` pour {commune}",
                         commune = policy.cog().display(commune),
                     ),
-                    given: given(policy, document, one, policy.cog().code(commune)),
+                    given,
                     at: None,
                 }),
             },
@@ -83,15 +92,6 @@ fn joins(one: &Stream<'_>, other: &Stream<'_>) -> bool {
     };
     let apart = one.domain != other.domain || one.source != other.source && traced(one) && traced(other);
     apart && one.communes.intersects(&other.communes)
-}
-
-fn given(policy: &Policy, document: &Document, stream: &Stream<'_>, code: &str) -> Option<crate::ast::Given> {
-    let rules = stream.reach.rules.iter().filter_map(|rule| document.classify.get(usize::from(*rule)));
-    let whens: Vec<_> = rules.map(|rule| &rule.when).collect();
-    let source = document.source.get(stream.source.index())?;
-    let domain = &document.domain.get(stream.domain.index())?.id;
-    let sender = message::Sender { document, cog: Some(policy.cog()), source, domain };
-    sender.message_in(&whens, source.commune.is_none().then_some(code))
 }
 
 /// By space: the streams that are placed there.

@@ -9,9 +9,11 @@
 //! certificate that lapses is C21's.
 
 use super::approval::says_something;
-use super::{Report, Said, message, rules};
+use super::rules::{self, orders};
+use super::{Report, Said};
 use crate::ast::{Block, Classify, Document, Processing, Requirement, RuleLevel, Target};
 use crate::text::text;
+use crate::witness::Order;
 use crate::{Code, Cog, Label, Level, Location, Marking, Markings, Text, Witness};
 
 const PERSON: [Marking; 8] = [
@@ -59,10 +61,14 @@ pub(super) fn label_of(rule: &Classify) -> Label {
 }
 
 /// A message that the rule matches, with the rule's name.
-pub(super) fn shown_by(rule: &Classify, document: &Document, cog: Option<&Cog>) -> Witness {
+pub(super) fn shown_by(rule: &Classify, document: &Document, cog: Option<&Cog>, report: &Report) -> Witness {
     let id = &rule.id;
     let text = text!("a message that rule `{id}` matches", "un message que la règle `{id}` reconnaît");
-    Witness { text, given: message::of_rule(document, cog, rule), at: None }
+    let messages = orders(document, cog, rule).flat_map(Order::proposals);
+    let given = report.replayed(document, messages, |_, decision| {
+        decision.is_labelled() && decision.label.dominates(label_of(rule))
+    });
+    Witness { text, given, at: None }
 }
 
 fn without_processing(rule: &Block<Classify>, document: &Document, cog: Option<&Cog>, report: &mut Report) {
@@ -88,7 +94,7 @@ fn without_processing(rule: &Block<Classify>, document: &Document, cog: Option<&
                 "write processing = \"…\" in the rule, and its [[processing]] block",
                 "écrire processing = \"…\" dans la règle, et son bloc [[processing]]"
             ),
-            witness: Some(shown_by(rule, document, cog)),
+            witness: Some(shown_by(rule, document, cog, report)),
         },
     );
 }
@@ -108,7 +114,7 @@ fn record(processing: &Block<Processing>, document: &Document, cog: Option<&Cog>
                     "complete the record, or take the processing and what uses it away",
                     "compléter la fiche, ou retirer le traitement et ce qui s'en sert"
                 ),
-                witness: rule.map(|rule| shown_by(rule, document, cog)),
+                witness: rule.map(|rule| shown_by(rule, document, cog, report)),
             },
         );
     };
@@ -149,7 +155,7 @@ fn record(processing: &Block<Processing>, document: &Document, cog: Option<&Cog>
 /// C40: no space of its domains is on an HDS target, or one that is not could be chosen.
 fn health(rule: &Block<Classify>, document: &Document, cog: Option<&Cog>, report: &mut Report) {
     let plain = Classify { level: RuleLevel::Sensitive, ..rule.value.clone() };
-    let domains: Vec<&str> = message::senders(document, cog, &plain).map(|sender| sender.domain).collect();
+    let domains: Vec<&str> = orders(document, cog, &plain).map(|order| order.domain).collect();
     let concerns = |of: &[String]| of.iter().any(|id| domains.contains(&id.as_str()));
     let spaces = document.space.iter().filter(|space| concerns(&space.domains)).map(|space| &space.target);
     let level = label_of(rule).level;
@@ -180,7 +186,7 @@ fn health(rule: &Block<Classify>, document: &Document, cog: Option<&Cog>, report
                 "host a space of the domain on a target with the qualification `hds`, and require it: when = {{ marking = \"health\" }}, must = {{ one_of = [\"hds>=2024\"] }}",
                 "héberger un espace du métier chez une cible qualifiée `hds`, et l'exiger : when = {{ marking = \"health\" }}, must = {{ one_of = [\"hds>=2024\"] }}"
             ),
-            witness: Some(shown_by(rule, document, cog)),
+            witness: Some(shown_by(rule, document, cog, report)),
         },
     );
 }

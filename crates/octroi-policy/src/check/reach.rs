@@ -6,7 +6,8 @@
 //! the sender's word give no label of their own, so C26 leaves them out.
 
 use super::personal::{label_of, shown_by};
-use super::{Report, Said, message};
+use super::rules::orders;
+use super::{Report, Said};
 use crate::ast::{Block, Classify, Comparison, Document, OneOrMany, RuleLevel, When};
 use crate::text::text;
 use crate::{Code, Cog, Severity, Text, Witness, same_name, topic};
@@ -142,7 +143,7 @@ fn may_match(rule: &Classify, document: &Document, cog: Option<&Cog>) -> bool {
         let asked = tag.and_then(|tag| rule.when.tags.as_ref()?.get(tag));
         asked.is_none_or(|values| values.as_slice().iter().any(|value| value == is))
     };
-    message::senders(document, cog, rule).any(|sender| says(&sender.source.domain_from, sender.domain))
+    orders(document, cog, rule).any(|order| says(&order.source.domain_from, order.domain))
 }
 
 fn dominated(document: &Document, cog: Option<&Cog>, report: &mut Report) {
@@ -178,7 +179,7 @@ fn dominated(document: &Document, cog: Option<&Cog>, report: &mut Report) {
                     "it may be taken away, unless `{other}` is what is too wide",
                     "elle peut être retirée, à moins que `{other}` ne soit trop large"
                 ),
-                witness: Some(shown_by(rule, document, cog)),
+                witness: Some(shown_by(rule, document, cog, report)),
             },
         );
     }

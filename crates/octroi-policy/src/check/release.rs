@@ -11,10 +11,11 @@
 use std::collections::BTreeMap;
 
 use super::approval::says_something;
-use super::message::{concrete, meet};
-use super::{Report, Said, message};
+use super::rules::orders;
+use super::{Report, Said};
 use crate::ast::{Block, Copy, Document, Given, RuleLevel, Source, Step, Target, TargetKind};
 use crate::text::text;
+use crate::witness::topic_under;
 use crate::{Code, Cog, Level, Location, Text, Witness, topic};
 
 /// Where devices of the known formats take orders.
@@ -69,7 +70,7 @@ fn copied_back(copy: &Block<Copy>, document: &Document, report: &mut Report) {
             .collect();
         let filter = filter.join("/");
         let orders = ORDERS.iter().find(|orders| topic::overlaps(orders, &filter));
-        if let Some(topic) = orders.and_then(|orders| meet(orders, &filter)) {
+        if let Some(topic) = orders.and_then(|orders| topic::common(orders, &filter)) {
             return order(&copy.id, &topic, at, report);
         }
         let sent = |source: &&Block<Source>| source.topics.iter().any(|sent| topic::overlaps(sent, &filter));
@@ -88,7 +89,7 @@ fn published_back(id: &str, namespace: &str, at: Location, document: &Document, 
     };
     let orders =
         ORDERS.iter().find(|orders| first(orders) == first(namespace) && topic::overlaps(orders, &below));
-    if let Some(topic) = orders.and_then(|orders| meet(orders, &below)) {
+    if let Some(topic) = orders.and_then(|orders| topic::common(orders, &below)) {
         order(id, &topic, at, report);
     } else if let Some(source) = document.source.iter().find(sends) {
         comes_back(id, &below, source, at, report);
@@ -123,8 +124,9 @@ fn order(id: &str, topic: &str, at: Location, report: &mut Report) {
 }
 
 fn comes_back(id: &str, published: &str, source: &Block<Source>, at: Location, report: &mut Report) {
-    let met = source.topics.iter().find_map(|sent| meet(sent, published));
-    let topic = met.and_then(|met| concrete(&met, &BTreeMap::new())).unwrap_or_else(|| published.to_owned());
+    let met = source.topics.iter().find_map(|sent| topic::common(sent, published));
+    let topic =
+        met.and_then(|met| topic_under(&met, &BTreeMap::new())).unwrap_or_else(|| published.to_owned());
     let name = &source.id;
     let given = Given { source: name.clone(), topic: topic.clone(), ..Given::default() };
     report.error(
@@ -169,10 +171,12 @@ fn unpublished(document: &Document, cog: Option<&Cog>, report: &mut Report) {
         source.floor.max(producer.and_then(|producer| producer.floor)).unwrap_or(Level::Open)
     };
     for rule in document.classify.iter().filter(|rule| rule.level == RuleLevel::Open) {
-        let mut open =
-            message::senders(document, cog, rule).filter(|sender| floor(sender.source) == Level::Open);
-        let Some(sender) = open.find(|sender| !published(sender.domain)) else { continue };
-        let (id, domain) = (&rule.id, sender.domain);
+        let mut open = orders(document, cog, rule).filter(|order| floor(order.source) == Level::Open);
+        let Some(order) = open.find(|order| !published(order.domain)) else { continue };
+        let (id, domain, source) = (&rule.id, order.domain, &order.source.id);
+        let given = report.replayed(document, order.proposals(), |_, decision| {
+            decision.is_labelled() && decision.label.level == Level::Open
+        });
         report.warning(
             Code::C32,
             Said {
@@ -194,9 +198,8 @@ fn unpublished(document: &Document, cog: Option<&Cog>, report: &mut Report) {
                     text: text!(
                         "a message of `{source}` is open and reaches no portal",
                         "un message de `{source}` est ouvert et n'atteint aucun portail",
-                        source = sender.source.id,
                     ),
-                    given: sender.message(&[&rule.when]),
+                    given,
                     at: None,
                 }),
             },

@@ -33,6 +33,21 @@ pub(super) fn level_of(level: RuleLevel) -> Level {
     }
 }
 
+/// For every source and domain whose messages the rule can match, those messages.
+pub(super) fn orders<'d>(
+    document: &'d Document,
+    cog: Option<&'d Cog>,
+    rule: &'d Classify,
+) -> impl Iterator<Item = Order<'d>> {
+    document.source.iter().flat_map(move |source| {
+        let sends = move |domain: &&String| {
+            source.topics.iter().any(|filter| can_match(rule, source, filter, domain, document, cog))
+        };
+        let domains = source.domains.iter().filter(sends);
+        domains.map(move |domain| Order::new(document, cog, source, domain, vec![&rule.when]))
+    })
+}
+
 /// Messages that one rule should match, with these fields beside those it looks for.
 fn matching<'a>(
     rule: &'a Classify,
@@ -40,21 +55,8 @@ fn matching<'a>(
     document: &'a Document,
     cog: Option<&'a Cog>,
 ) -> impl Iterator<Item = Given> {
-    let of = move |source: &'a Block<Source>| {
-        let commune = cog.and_then(|cog| Some(cog.code(reach(rule, source, document, cog)?.first()?)));
-        let domains = source.domains.iter().filter(move |domain| {
-            source.topics.iter().any(|filter| can_match(rule, source, filter, domain, document, cog))
-        });
-        domains.zip(commune.into_iter().cycle()).flat_map(move |(domain, commune)| {
-            let conditions = vec![&rule.when];
-            let fields = fields.to_vec();
-            let filters = &source.topics;
-            Order { source, filters, domain, commune, conditions, fields, declared: None }
-                .proposals()
-                .collect::<Vec<_>>()
-        })
-    };
-    document.source.iter().flat_map(of)
+    let orders = orders(document, cog, rule);
+    orders.flat_map(|order| Order { fields: fields.to_vec(), ..order }.proposals())
 }
 
 /// Messages of that source, domain and commune that some rule should classify.
@@ -69,10 +71,7 @@ pub(super) fn classified<'a>(
         source.topics.iter().any(|filter| can_match(rule, source, filter, domain, document, Some(cog)))
     };
     document.classify.iter().filter(can).flat_map(move |rule| {
-        let (filters, conditions) = (&source.topics, vec![&rule.when]);
-        Order { source, filters, domain, commune, conditions, fields: Vec::new(), declared: None }
-            .proposals()
-            .collect::<Vec<_>>()
+        Order::new(document, Some(cog), source, domain, vec![&rule.when]).proposals_in(commune)
     })
 }
 
@@ -236,20 +235,12 @@ fn unclassified(source: &Block<Source>, document: &Document, cog: Option<&Cog>, 
         let missing: Vec<&str> =
             source.domains.iter().filter(|domain| !reaches(domain)).map(String::as_str).collect();
         let Some(domain) = missing.first() else { continue };
-        let commune = cog.and_then(|cog| Some(cog.code(territory(source, document, cog)?.first()?)));
-        let order = commune.map(|commune| Order {
-            source,
-            filters: std::slice::from_ref(filter),
-            domain,
-            commune,
-            conditions: Vec::new(),
-            fields: Vec::new(),
-            declared: None,
-        });
+        let filters = std::slice::from_ref(filter);
+        let order = Order { filters, ..Order::new(document, cog, source, domain, Vec::new()) };
         let shows = |_: &Policy, decision: &Decision<'_>| {
             decision.outcome == Outcome::Quarantined(Reason::NoRuleMatches)
         };
-        let given = report.replayed(document, order.iter().flat_map(Order::proposals), shows);
+        let given = report.replayed(document, order.proposals(), shows);
         let topic = match &given {
             Some(given) => given.topic.clone(),
             None => filter.replace(['#', '+'], "x"),

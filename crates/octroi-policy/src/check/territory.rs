@@ -333,9 +333,7 @@ impl<'a> Territory<'a> {
             return;
         }
         let domain = source.domains.first().map(String::as_str).unwrap_or_default();
-        let (filters, conditions) = (&source.topics, Vec::new());
-        let order =
-            Order { source, filters, domain, commune: code, conditions, fields: Vec::new(), declared: None };
+        let order = Order::new(self.document, Some(self.cog), source, domain, Vec::new());
         let given = report.replayed(self.document, order.proposals(), |_, decision| {
             decision.outcome == Outcome::Quarantined(Reason::OutsidePerimeter)
         });

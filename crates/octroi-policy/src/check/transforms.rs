@@ -14,7 +14,8 @@
 
 use super::approval::says_something;
 use super::personal::is_of_a_person;
-use super::{Report, Said, message};
+use super::rules::orders;
+use super::{Report, Said};
 use crate::ast::{Block, Declassification, Document, Step, Transform};
 use crate::text::text;
 use crate::transform::key_reference;
@@ -59,8 +60,8 @@ impl Claim<'_> {
         self.transform.result.level.filter(|level| *level < self.highest())
     }
 
-    /// A message that a copy with this transform would be made of.
-    fn shown(&self, at: Option<Date>) -> Witness {
+    /// A message that a copy with this transform is meant for; without a valid transform it is not made.
+    fn shown(&self, at: Option<Date>, report: &Report) -> Witness {
         let id = &self.transform.id;
         let copy = self.document.copy.iter().find(|copy| copy.transform.as_ref() == Some(id));
         let Some(copy) = copy else {
@@ -70,15 +71,15 @@ impl Claim<'_> {
             );
             return Witness { text, given: None, at };
         };
-        let given = self.document.classify.iter().find_map(|rule| {
-            let mut senders = message::senders(self.document, self.cog, rule);
-            let of_copy = senders.find(|sender| copy.domains.iter().any(|id| id == sender.domain))?;
-            let whens: Vec<_> = [Some(&rule.when), copy.when.as_ref()].into_iter().flatten().collect();
-            of_copy.message(&whens)
+        let orders = self.document.classify.iter().flat_map(|rule| orders(self.document, self.cog, rule));
+        let messages = orders.flat_map(|mut order| {
+            order.conditions.extend(&copy.when);
+            order.proposals()
         });
+        let given = report.replayed(self.document, messages, |_, decision| decision.is_labelled());
         let text = text!(
-            "a message of which copy `{copy}` is made",
-            "un message dont la copie `{copy}` est tirée",
+            "a message that copy `{copy}` is meant for",
+            "un message auquel la copie `{copy}` est destinée",
             copy = copy.id,
         );
         Witness { text, given, at }
@@ -93,7 +94,7 @@ impl Claim<'_> {
         on: Option<Date>,
         report: &mut Report,
     ) {
-        let witness = Some(self.shown(on));
+        let witness = Some(self.shown(on, report));
         report.error(code, Said { subject: &self.transform.id, at, message, why, fix, witness });
     }
 

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::Turn;
 use crate::ast::Given;
-use crate::prove::message::{Wanted, alternatives, decide, write};
-use crate::prove::{can_match, classes, label_of, reached};
-use crate::{CommuneSet, Date, Label, Level, Policy};
+use crate::prove::messages::order;
+use crate::prove::{Reach, can_match, label_of, reached};
+use crate::{Label, Policy, Timestamp};
 
 /// A message with another label.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,6 +46,9 @@ pub struct Verdict {
     pub label: Option<Label>,
 }
 
+/// So many messages are written from one rule.
+const ALTERNATIVES: usize = 256;
+
 /// Messages by domain and JSON, each with the rules it was written from.
 type Written = BTreeMap<(String, String), (Given, BTreeSet<String>)>;
 
@@ -53,11 +56,11 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<MessageChange> {
     let mut written = Written::new();
     add(old, &mut written);
     add(new, &mut written);
-    let day = [old, new].map(|policy| policy.document().policy.valid_from.date());
-    let day = day.into_iter().max().unwrap_or_default();
+    let day = [old, new].into_iter().map(|policy| policy.document().policy.valid_from.date()).max();
+    let received = day.unwrap_or_default().start();
     let mut changes: BTreeMap<_, MessageChange> = BTreeMap::new();
     for ((domain, _), (given, rules)) in written {
-        let verdicts = [old, new].map(|policy| verdict(policy, &given, day));
+        let verdicts = [old, new].map(|policy| verdict(policy, &given, received));
         let [Some(before), Some(after)] = verdicts else { continue };
         let turn = match (before.label, after.label) {
             (before, after) if before == after => continue,
@@ -85,8 +88,8 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<MessageChange> {
 }
 
 /// `None`: the policy has no such source.
-fn verdict(policy: &Policy, given: &Given, day: Date) -> Option<Verdict> {
-    let decision = decide(policy, given, day)?;
+fn verdict(policy: &Policy, given: &Given, received: Timestamp) -> Option<Verdict> {
+    let decision = policy.decide_given(given, received)?;
     Some(Verdict {
         outcome: decision.outcome.name(),
         reason: decision.outcome.reason().map(|reason| reason.name()),
@@ -97,31 +100,29 @@ fn verdict(policy: &Policy, given: &Given, day: Date) -> Option<Verdict> {
 fn add(policy: &Policy, written: &mut Written) {
     let document = policy.document();
     for ((source, domain), labels) in reached(policy, document) {
-        let classes = classes(policy, source, domain);
-        let communes: CommuneSet =
-            classes.values().fold(CommuneSet::new(), |all, communes| all.union(communes));
-        let mut message = |rules: &[u16], word: Option<Level>, nth: usize| {
-            let (communes, copy) = (&communes, None);
-            let wanted = Wanted { source, domain, communes, rules, copy, word, nth };
-            keep(policy, &wanted, written);
+        let mut keep = |label: Label, reach: &Reach, most: usize| {
+            keep(policy, (label, reach), most, written);
         };
-        message(&[], None, 0);
-        for (rule, block) in (0_u16..).zip(&document.classify) {
+        let alone = |rules| Reach { source, domain, rules, by_word: false };
+        keep(Label::default(), &alone(Vec::new()), 1);
+        for (rule, _) in (0_u16..).zip(&document.classify) {
             if can_match(policy, document, rule, source, domain) {
-                (0..alternatives(&block.when)).for_each(|nth| message(&[rule], None, nth));
+                keep(Label::default(), &alone(vec![rule]), ALTERNATIVES);
             }
         }
         for (key, reach) in &labels.by_key {
-            message(&reach.rules, reach.by_word.then_some(label_of(*key).level), 0);
+            keep(label_of(*key), reach, 1);
         }
     }
 }
 
-fn keep(policy: &Policy, wanted: &Wanted<'_>, written: &mut Written) {
-    let Some(given) = write(policy, wanted) else { return };
-    let Ok(json) = serde_json::to_string(&given) else { return };
-    let Some(domain) = policy.domains().get(wanted.domain.index()) else { return };
-    let (_, known) = written.entry((domain.id.clone(), json)).or_insert((given, BTreeSet::new()));
-    let rules = wanted.rules.iter().filter_map(|rule| policy.rules().get(usize::from(*rule)));
-    known.extend(rules.map(|rule| rule.id.clone()));
+fn keep(policy: &Policy, (label, reach): (Label, &Reach), most: usize, written: &mut Written) {
+    let Some(order) = order(policy, (label, reach)) else { return };
+    let domain = order.domain;
+    for given in order.proposals().take(most) {
+        let Ok(json) = serde_json::to_string(&given) else { continue };
+        let (_, known) = written.entry((domain.to_owned(), json)).or_insert((given, BTreeSet::new()));
+        let rules = reach.rules.iter().filter_map(|rule| policy.rules().get(usize::from(*rule)));
+        known.extend(rules.map(|rule| rule.id.clone()));
+    }
 }

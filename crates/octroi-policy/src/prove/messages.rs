@@ -2,78 +2,86 @@
 //! label, asked for a message that they all match, which is decided before it
 //! is shown.
 //!
-//! INVARIANT: what comes from here was decided as the finding says. Where
-//! nothing does, the finding speaks of a label and not of a message.
+//! INVARIANT: what comes out of [`message`] was decided as the finding says.
+//! Where nothing does, the finding speaks of a label and not of a message.
 
-use super::{Reach, classes};
-use crate::ast::{Given, OneOrMany, When};
-use crate::engine::{From, Gate};
+use super::{Arrival, Reach, classes};
+use crate::ast::{Given, Via, When};
 use crate::witness::Order;
-use crate::{CommuneIx, Decision, Label, Policy};
+use crate::{CommuneIx, Decision, Label, Outcome, Policy};
 
 /// How many communes, and messages in each, are tried for one witness.
 const COMMUNES: usize = 64;
 const PROPOSALS: usize = 32;
 
-/// A message that gets that label by those rules, meets `also`, and whose decision `shows` what it should;
-/// of the commune `first` if that does.
-pub(super) fn message(
+/// A message that gets that label by those rules, meets `also`, and in whose decision `look` sees what it
+/// should; of the commune `first` if that does.
+pub(crate) fn message<R>(
     policy: &Policy,
     (label, reach): (Label, &Reach),
     first: Option<CommuneIx>,
     also: Option<&When>,
-    shows: impl Fn(&Decision<'_>) -> bool,
-) -> Option<Given> {
-    let document = policy.document();
-    let source = document.source.get(reach.source.index())?;
-    let gate = policy.gates.get(reach.source.index())?;
-    let domain = policy.domains().get(reach.domain.index())?;
-    let rules = reach.rules.iter().filter_map(|rule| document.classify.get(usize::from(*rule)));
-    let conditions: Vec<&When> = rules.map(|rule| &rule.when).chain(also).collect();
-    let communes = communes(policy, reach, gate, &conditions);
-    let received = document.policy.valid_from;
-    first.into_iter().chain(communes).take(COMMUNES).find_map(|commune| {
-        let order = Order {
-            source,
-            filters: &source.topics,
-            domain: &domain.id,
-            commune: policy.cog().code(commune),
-            conditions: conditions.clone(),
-            fields: Vec::new(),
-            declared: reach.by_word.then_some(label.level),
-        };
-        let shown = |given: &Given| {
-            let decision = policy.decide_given(given, received);
-            decision.is_some_and(|decision| decision.label == label && shows(&decision))
-        };
-        order.proposals().take(PROPOSALS).find(shown)
+    look: impl Fn(&Decision<'_>) -> Option<R>,
+) -> Option<(Given, R)> {
+    let received = policy.document().policy.valid_from;
+    candidates(policy, (label, reach), first, also).find_map(|given| {
+        let decision = policy.decide_given(&given, received).filter(|decision| decision.label == label)?;
+        Some((given, look(&decision)?))
     })
 }
 
-/// Where to look: those that the conditions name, then one of each set of covering spaces.
-fn communes(policy: &Policy, reach: &Reach, gate: &Gate, conditions: &[&When]) -> Vec<CommuneIx> {
-    let cog = policy.cog();
-    let mut found = Vec::new();
-    for when in conditions {
-        let mut codes: Vec<&str> =
-            when.commune.iter().flat_map(OneOrMany::as_slice).map(String::as_str).collect();
-        let filters = when.topic.iter().flat_map(OneOrMany::as_slice);
-        match &gate.commune_from {
-            Some(From::Tag(name)) => {
-                let values = when.tags.iter().filter_map(|tags| tags.get(name));
-                codes.extend(values.flat_map(OneOrMany::as_slice).map(String::as_str));
-            }
-            Some(From::Topic(level)) => {
-                codes.extend(filters.filter_map(|filter| filter.split('/').nth(*level)));
-            }
-            None => {}
-        }
-        found.extend(codes.into_iter().filter_map(|code| cog.commune(code)));
-        for id in when.perimeter.iter().flat_map(OneOrMany::as_slice) {
-            let named = policy.document().perimeter.iter().find(|perimeter| perimeter.id == *id);
-            found.extend(named.and_then(|named| cog.perimeter(named).intersection(&gate.perimeter).first()));
-        }
+/// A message that goes that way, and the space or copy that takes it.
+pub(super) fn along(policy: &Policy, way: &Arrival<'_>, reach: &Reach) -> Option<(Given, String)> {
+    let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
+    let when = copy.and_then(|copy| copy.when.as_ref());
+    message(policy, (way.label, reach), None, when, |decision| takes(policy, way, decision))
+}
+
+/// The space or copy by which a decision goes that way, if it does.
+fn takes(policy: &Policy, way: &Arrival<'_>, decision: &Decision<'_>) -> Option<String> {
+    let Outcome::Routed { space, copies } = &decision.outcome else { return None };
+    if way.via == Via::Copy {
+        let mut ids = copies.iter().filter_map(|copy| policy.copies().get(copy.index())).map(|copy| &copy.id);
+        return ids.find(|id| *id == way.name).cloned();
     }
-    found.extend(classes(policy, reach.source, reach.domain).into_values().filter_map(|set| set.first()));
-    found
+    let space = policy.spaces().get(space.index()).filter(|space| space.target == way.target);
+    space.map(|space| space.id.clone())
+}
+
+/// Messages that may get the label by those rules, not decided yet.
+pub(crate) fn candidates<'p>(
+    policy: &'p Policy,
+    (label, reach): (Label, &Reach),
+    first: Option<CommuneIx>,
+    also: Option<&'p When>,
+) -> impl Iterator<Item = Given> + use<'p> {
+    let cog = policy.cog();
+    let order = order(policy, (label, reach)).map(|mut order| {
+        order.conditions.extend(also);
+        order
+    });
+    let mut communes: Vec<&str> = first.map(|commune| cog.code(commune)).into_iter().collect();
+    if let Some(order) = &order {
+        communes.extend(order.communes());
+        let left = order.reach();
+        let classes = classes(policy, reach.source, reach.domain).into_values();
+        // One of each set of covering spaces.
+        let of_each = classes.filter_map(|class| class.intersection(&left).first());
+        communes.extend(of_each.map(|commune| cog.code(commune)));
+    }
+    communes.into_iter().take(COMMUNES).flat_map(move |commune| {
+        let proposals = order.clone().into_iter().flat_map(move |order| order.proposals_in(commune));
+        proposals.take(PROPOSALS)
+    })
+}
+
+/// The message that the rules of a label ask for.
+pub(crate) fn order<'p>(policy: &'p Policy, (label, reach): (Label, &Reach)) -> Option<Order<'p>> {
+    let document = policy.document();
+    let source = document.source.get(reach.source.index())?;
+    let domain = policy.domains().get(reach.domain.index())?;
+    let rules = reach.rules.iter().filter_map(|rule| document.classify.get(usize::from(*rule)));
+    let conditions = rules.map(|rule| &rule.when).collect();
+    let declared = reach.by_word.then_some(label.level);
+    Some(Order { declared, ..Order::new(document, Some(policy.cog()), source, &domain.id, conditions) })
 }

@@ -10,14 +10,12 @@
 
 use serde::Serialize;
 
-use super::message::{Wanted, decide, write};
-use super::{
-    Arrival, Reach, Reached, breaks, classes, flows, is_about, key_of, possible, reached, serves, table,
-};
+use super::messages::along;
+use super::{Arrival, Reach, Reached, breaks, flows, is_about, key_of, possible, reached, serves, table};
 use crate::ast::{Given, Nature, Never, OneOrMany, TargetKind, Via};
 use crate::question::{QuestionError, known};
 use crate::text::text;
-use crate::{Date, Decision, Label, Level, Marking, Markings, Outcome, Policy};
+use crate::{Date, Label, Level, Marking, Markings, Policy};
 
 const KINDS: [(&str, TargetKind); 5] = [
     ("local_room", TargetKind::LocalRoom),
@@ -258,7 +256,7 @@ fn counterexample(policy: &Policy, reached: &Reached, broken: &[Arrival<'_>]) ->
     let at = policy.document().policy.valid_from.date();
     let sent = || broken.iter().flat_map(|way| reaches(policy, reached, way).map(move |reach| (way, reach)));
     let shown = sent().find_map(|(way, reach)| {
-        let (given, by) = message(policy, way, reach, at)?;
+        let (given, by) = along(policy, way, reach)?;
         let flow = Flow { by, ..flow(policy, way, Some(reach)) };
         Some(Counterexample { flow, given: Some(given), at })
     });
@@ -277,42 +275,6 @@ fn reaches<'r>(
 ) -> impl Iterator<Item = &'r Reach> {
     let served = reached.iter().filter(|((_, domain), _)| serves(policy, way, *domain));
     served.filter_map(|(_, labels)| labels.by_key.get(&key_of(way.label)))
-}
-
-/// A message that goes that way, and the space or copy that takes it.
-fn message(policy: &Policy, way: &Arrival<'_>, reach: &Reach, at: Date) -> Option<(Given, String)> {
-    let copy = policy.document().copy.iter().find(|copy| way.via == Via::Copy && copy.id == way.name);
-    let classes = classes(policy, reach.source, reach.domain);
-    classes.values().find_map(|communes| {
-        let given = write(
-            policy,
-            &Wanted {
-                source: reach.source,
-                domain: reach.domain,
-                communes,
-                rules: &reach.rules,
-                copy: copy.and_then(|copy| copy.when.as_ref()),
-                word: reach.by_word.then_some(way.label.level),
-                nth: 0,
-            },
-        )?;
-        let by = decide(policy, &given, at).and_then(|decision| takes(policy, way, &decision))?;
-        Some((given, by))
-    })
-}
-
-/// The space or copy by which a decision goes that way, if it does.
-fn takes(policy: &Policy, way: &Arrival<'_>, decision: &Decision<'_>) -> Option<String> {
-    let Outcome::Routed { space, copies } = &decision.outcome else { return None };
-    if decision.label != way.label {
-        return None;
-    }
-    if way.via == Via::Copy {
-        let mut ids = copies.iter().filter_map(|copy| policy.copies().get(copy.index())).map(|copy| &copy.id);
-        return ids.find(|id| *id == way.name).cloned();
-    }
-    let space = policy.spaces().get(space.index()).filter(|space| space.target == way.target);
-    space.map(|space| space.id.clone())
 }
 
 fn flow(policy: &Policy, way: &Arrival<'_>, reach: Option<&Reach>) -> Flow {
