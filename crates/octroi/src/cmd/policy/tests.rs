@@ -72,7 +72,7 @@ fn a_counterexample_is_a_flow_a_message_and_the_command_that_explains_it() {
               internal → `dechets-vers-cloud` → cloud-confiance
               source `lns-rennes`, domain `waste`, by dechets-remplissage
             this message does it:
-              {"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+              {"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
             put it into message.json and ask why:
               octroi explain --policy p.toml --given message.json --date 2026-11-15"#]],
         &expect![[r#"
@@ -81,7 +81,7 @@ fn a_counterexample_is_a_flow_a_message_and_the_command_that_explains_it() {
               internal → `dechets-vers-cloud` → cloud-confiance
               source `lns-rennes`, métier `waste`, par dechets-remplissage
             ce message le montre :
-              {"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+              {"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
             placez-le dans message.json et demandez pourquoi :
               octroi explain --policy p.toml --given message.json --date 2026-11-15"#]],
     );
@@ -259,9 +259,9 @@ fn what_is_lowered_comes_first_and_rates_come_with_it() {
             bretagne-exemple 2026.11.2 → bretagne-exemple 2026.12.1
             LOWERED
               lowered: messages of `lns-rennes`, energy (energie-courbe-de-charge-fine): sensitive (personal, secret_privacy) → personal (personal, secret_privacy)
-                {"measures":["active_power"],"source":"lns-rennes","tags":{"domain":"energy","insee":"35001","usage":"dwelling"},"topic":"application/a/device/a/event/up"}
+                {"measures":["active_power"],"source":"lns-rennes","tags":{"domain":"energy","insee":"35001","usage":"dwelling"},"topic":"application/x/device/x/event/up"}
               lowered: messages of `redon-lora`, energy (energie-courbe-de-charge-fine): sensitive (personal, secret_privacy) → personal (personal, secret_privacy)
-                {"measures":["active_power"],"source":"redon-lora","tags":{"domain":"energy","insee":"35013","usage":"dwelling"},"topic":"application/a/device/a/event/up"}
+                {"measures":["active_power"],"source":"redon-lora","tags":{"domain":"energy","insee":"35013","usage":"dwelling"},"topic":"application/x/device/x/event/up"}
               cloud-confiance may get personal, sensitive (192 labels, lowest: personal), which E5-transformer-avant-cloud kept away
               transform `t-mobilite-cloud` works otherwise, in a way that labels do not show: it may protect less
             Primary spaces
@@ -287,9 +287,9 @@ fn what_is_lowered_comes_first_and_rates_come_with_it() {
             bretagne-exemple 2026.11.2 → bretagne-exemple 2026.12.1
             ABAISSÉ
               abaissé : messages de `lns-rennes`, energy (energie-courbe-de-charge-fine) : sensitive (personal, secret_privacy) → personal (personal, secret_privacy)
-                {"measures":["active_power"],"source":"lns-rennes","tags":{"domain":"energy","insee":"35001","usage":"dwelling"},"topic":"application/a/device/a/event/up"}
+                {"measures":["active_power"],"source":"lns-rennes","tags":{"domain":"energy","insee":"35001","usage":"dwelling"},"topic":"application/x/device/x/event/up"}
               abaissé : messages de `redon-lora`, energy (energie-courbe-de-charge-fine) : sensitive (personal, secret_privacy) → personal (personal, secret_privacy)
-                {"measures":["active_power"],"source":"redon-lora","tags":{"domain":"energy","insee":"35013","usage":"dwelling"},"topic":"application/a/device/a/event/up"}
+                {"measures":["active_power"],"source":"redon-lora","tags":{"domain":"energy","insee":"35013","usage":"dwelling"},"topic":"application/x/device/x/event/up"}
               cloud-confiance peut recevoir personal, sensitive (192 étiquettes, la plus basse : personal), ce que E5-transformer-avant-cloud interdisait
               transform `t-mobilite-cloud` opère autrement, sans que les étiquettes le montrent : la protection est peut-être moindre
             Espaces principaux
@@ -326,21 +326,21 @@ fn a_stricter_policy_lowers_nothing() {
         bretagne-exemple 2026.11.2 → bretagne-exemple 2026.11.2
         Other changes of labels and ways
           raised: messages of `lns-rennes`, waste (dechets-remplissage): internal → sensitive
-            {"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+            {"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
           raised: messages of `lns-rennes`, waste (dechets-remplissage, producteur-demande-plus): personal → sensitive
-            {"declared":"personal","measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+            {"declared":"personal","measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
           raised: messages of `lns-rennes`, waste (dechets-badge, dechets-remplissage): personal (personal) → sensitive (personal)
-            {"fields":["badge"],"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+            {"fields":["badge"],"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
           raised: messages of `redon-lora`, waste (dechets-remplissage): internal → sensitive
-            {"measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/a/device/a/event/up"}
+            {"measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/x/device/x/event/up"}
           raised: messages of `redon-lora`, waste (dechets-remplissage, producteur-demande-plus): personal → sensitive
-            {"declared":"personal","measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/a/device/a/event/up"}
+            {"declared":"personal","measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/x/device/x/event/up"}
           raised: messages of `redon-lora`, waste (dechets-badge, dechets-remplissage): personal (personal) → sensitive (personal)
-            {"fields":["badge"],"measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/a/device/a/event/up"}
+            {"fields":["badge"],"measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/x/device/x/event/up"}
           no longer classified: messages of `lns-rennes`, waste (dechets-remplissage): internal → quarantined (no_rule_matches)
-            {"measures":["weight"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+            {"measures":["weight"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
           no longer classified: messages of `redon-lora`, waste (dechets-remplissage): internal → quarantined (no_rule_matches)
-            {"measures":["weight"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/a/device/a/event/up"}
+            {"measures":["weight"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/x/device/x/event/up"}
           raised: copy `dechets-vers-cloud`, waste, of internal (16 labels, lowest: internal): before internal → cloud-confiance, now refused
         Blocks (+ added, - removed, ~ changed)
           ~ classify dechets-remplissage
@@ -350,21 +350,21 @@ fn a_stricter_policy_lowers_nothing() {
         bretagne-exemple 2026.11.2 → bretagne-exemple 2026.11.2
         Autres changements d'étiquettes et de voies
           relevé : messages de `lns-rennes`, waste (dechets-remplissage) : internal → sensitive
-            {"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+            {"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
           relevé : messages de `lns-rennes`, waste (dechets-remplissage, producteur-demande-plus) : personal → sensitive
-            {"declared":"personal","measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+            {"declared":"personal","measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
           relevé : messages de `lns-rennes`, waste (dechets-badge, dechets-remplissage) : personal (personal) → sensitive (personal)
-            {"fields":["badge"],"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+            {"fields":["badge"],"measures":["fill_level"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
           relevé : messages de `redon-lora`, waste (dechets-remplissage) : internal → sensitive
-            {"measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/a/device/a/event/up"}
+            {"measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/x/device/x/event/up"}
           relevé : messages de `redon-lora`, waste (dechets-remplissage, producteur-demande-plus) : personal → sensitive
-            {"declared":"personal","measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/a/device/a/event/up"}
+            {"declared":"personal","measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/x/device/x/event/up"}
           relevé : messages de `redon-lora`, waste (dechets-badge, dechets-remplissage) : personal (personal) → sensitive (personal)
-            {"fields":["badge"],"measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/a/device/a/event/up"}
+            {"fields":["badge"],"measures":["fill_level"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/x/device/x/event/up"}
           n'est plus classé : messages de `lns-rennes`, waste (dechets-remplissage) : internal → quarantined (no_rule_matches)
-            {"measures":["weight"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/a/device/a/event/up"}
+            {"measures":["weight"],"source":"lns-rennes","tags":{"domain":"waste","insee":"35001"},"topic":"application/x/device/x/event/up"}
           n'est plus classé : messages de `redon-lora`, waste (dechets-remplissage) : internal → quarantined (no_rule_matches)
-            {"measures":["weight"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/a/device/a/event/up"}
+            {"measures":["weight"],"source":"redon-lora","tags":{"domain":"waste","insee":"35013"},"topic":"application/x/device/x/event/up"}
           relevé : copie `dechets-vers-cloud`, waste, de internal (16 étiquettes, la plus basse : internal) : avant internal → cloud-confiance, désormais refusée
         Blocs (+ ajouté, - retiré, ~ modifié)
           ~ classify dechets-remplissage
