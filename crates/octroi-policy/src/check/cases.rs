@@ -229,8 +229,14 @@ fn most_findings_carry_a_message_to_replay() {
             missing.push(*what);
         }
     }
-    // No test in the abstract has user properties; no message shows a record nobody needs or a topic of orders.
-    let expected = ["a record nobody needs, past", "a low level for a property", "a copy that gives orders"];
+    // An aggregate has no device, so that policy compiles to nothing that could decide; no test in the abstract
+    // has user properties; no message shows a record nobody needs or a topic of orders.
+    let expected = [
+        "a device in the topic as it is",
+        "a record nobody needs, past",
+        "a low level for a property",
+        "a copy that gives orders",
+    ];
     assert_eq!(missing, expected);
 }
 

@@ -115,7 +115,7 @@ fn the_example_has_no_error_and_these_warnings() {
             = why: what a public body holds and may publish is due to the public (CRPA L.312-1-1)
             = fix: add a target of kind open_data_portal and a copy to it, or acknowledge it with the reason
             = witness: a message of `ville-mobilite` is open and reaches no portal
-            = replay: given = { source = "ville-mobilite", topic = "ville/mobilite/x/count" }
+            = replay: given = { source = "ville-mobilite", topic = "ville/mobilite/x/count", fields = ["count"] }
 
         warning[C28]: rule `air-station-fixe` is `open` with a word or a raw frame in `data`
            --> p.toml:392:214
@@ -134,7 +134,7 @@ fn the_example_has_no_error_and_these_warnings() {
             = why: what a public body holds and may publish is due to the public (CRPA L.312-1-1)
             = fix: add a target of kind open_data_portal and a copy to it, or acknowledge it with the reason
             = witness: a message of `lns-rennes` is open and reaches no portal
-            = replay: given = { source = "lns-rennes", topic = "application/x/device/x/event/up", tags = { domain = "air_quality", insee = "35001" }, measures = ["no2"] }
+            = replay: given = { source = "lns-rennes", topic = "application/x/device/x/event/up", tags = { domain = "air_quality", insee = "35001" }, measures = ["no2"], fields = ["data"] }
 
         no error: 0 errors, 8 warnings, 0 notes
     "#]]

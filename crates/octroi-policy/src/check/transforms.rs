@@ -72,7 +72,8 @@ impl Claim<'_> {
             return Witness { text, given: None, at };
         };
         let orders = self.document.classify.iter().flat_map(|rule| orders(self.document, self.cog, rule));
-        let messages = orders.flat_map(|mut order| {
+        let concerned = orders.filter(|order| copy.domains.iter().any(|id| id == order.domain));
+        let messages = concerned.flat_map(|mut order| {
             order.conditions.extend(&copy.when);
             order.proposals()
         });
