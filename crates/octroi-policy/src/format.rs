@@ -28,6 +28,21 @@ use crate::json::Scratch;
 use crate::{Level, Timestamp};
 use shape::{Shape, assign, measure_of, shape_of};
 
+/// Every format, for what must hold of each.
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) const FORMATS: [Format; 10] = [
+    Format::Json,
+    Format::ChirpstackV4,
+    Format::TtsV3,
+    Format::Senml,
+    Format::NgsiLd,
+    Format::SparkplugB,
+    Format::Zigbee2mqtt,
+    Format::Tasmota,
+    Format::Shelly,
+    Format::Opaque,
+];
+
 /// Why a payload gives no facts.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ReadError {

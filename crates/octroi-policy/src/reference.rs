@@ -2,8 +2,8 @@
 //! fast: it walks the blocks as written for each message. With the engine it
 //! shares types, the geographic code, folding, formats, and what compares two
 //! values (a leaf and its type, a number and its bound, two versions, a country
-//! and a list), each with tests of its own; no matching and no choice. Tests
-//! and a fuzzer hold the engine equal to it.
+//! and a list), which it therefore does not check; no matching and no choice.
+//! Tests and a fuzzer hold the engine equal to it.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests; what compiled resolves")]
 

@@ -166,7 +166,7 @@ impl Gate<'_> {
         let then_policy = self.policies.version(message.policy).ok_or(Withheld::PolicyUnknown)?;
         let then = among(&then_policy, &message.outcome);
         let now = self.decide_again(message).ok_or(Withheld::NotAllowed)?;
-        let outcome = crate::ledger::stored(&now.outcome).ok_or(Withheld::NotAllowed)?;
+        let outcome = crate::ledger::stored(now.outcome).ok_or(Withheld::NotAllowed)?;
         let now_policy = &self.active.policy;
         let was_open = |way: &Way| match way {
             // The space may have another name now: what counts is that the original itself may live there.

@@ -370,11 +370,11 @@ pub fn session_ended_record(session: &str) -> Vec<u8> {
 
 /// How a decision is stored; a refusal is no message.
 #[must_use]
-pub fn stored(outcome: &Outcome) -> Option<StoredOutcome> {
+pub fn stored(outcome: Outcome) -> Option<StoredOutcome> {
     Some(match outcome {
-        Outcome::Routed { space, copies } => StoredOutcome::Routed { space: *space, copies: copies.clone() },
-        Outcome::Quarantined(reason) => StoredOutcome::Quarantined(*reason),
-        Outcome::Held { reason, target, .. } => StoredOutcome::Held(*reason, *target),
+        Outcome::Routed { space, copies } => StoredOutcome::Routed { space, copies },
+        Outcome::Quarantined(reason) => StoredOutcome::Quarantined(reason),
+        Outcome::Held { reason, target, .. } => StoredOutcome::Held(reason, target),
         Outcome::Refused(_) => return None,
     })
 }

@@ -96,8 +96,9 @@ impl Ingress {
         let (topic, payload) = (message.topic(), message.payload());
         let input = Input { source, topic, payload, user_properties: &properties, received };
         let decision = active.policy.decide_with(&input, &mut intake.scratch);
-        let Some(outcome) = stored(&decision.outcome) else {
-            let reason = decision.outcome.reason().unwrap_or(Reason::TopicNotAllowed);
+        let reason = decision.outcome.reason();
+        let Some(outcome) = stored(decision.outcome) else {
+            let reason = reason.unwrap_or(Reason::TopicNotAllowed);
             return intake.refuse(active, arrived, (MqttRefusal::NotAuthorized, reason));
         };
         let decided = Decided {

@@ -116,7 +116,7 @@ fn whole<'a>(kept: &Kept<'_>, message: &Message<'a>, active: &Active, now: Times
     let input = message.input(source, now);
     let decision = active.policy.decide(&input);
     let routed = match &decision.outcome {
-        Outcome::Routed { .. } => stored(&decision.outcome),
+        Outcome::Routed { .. } => stored(decision.outcome.clone()),
         Outcome::Quarantined(_) | Outcome::Held { .. } | Outcome::Refused(_) => None,
     };
     let Some(outcome) = routed else {

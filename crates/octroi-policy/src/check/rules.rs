@@ -23,14 +23,8 @@ pub(super) fn check(document: &Document, cog: Option<&Cog>, report: &mut Report)
 }
 
 pub(super) fn level_of(level: RuleLevel) -> Level {
-    match level {
-        // The sender's word can be any level: the lowest is what must agree.
-        RuleLevel::Open | RuleLevel::Declared => Level::Open,
-        RuleLevel::Internal => Level::Internal,
-        RuleLevel::Personal => Level::Personal,
-        RuleLevel::Sensitive => Level::Sensitive,
-        RuleLevel::Restricted => Level::Restricted,
-    }
+    // The sender's word can be any level: the lowest is what must agree.
+    level.fixed().unwrap_or(Level::Open)
 }
 
 /// For every source and domain whose messages the rule can match, those messages.

@@ -6,18 +6,6 @@ use super::*;
 
 mod decide;
 
-const FORMATS: [Format; 10] = [
-    Format::Json,
-    Format::ChirpstackV4,
-    Format::TtsV3,
-    Format::Senml,
-    Format::NgsiLd,
-    Format::SparkplugB,
-    Format::Zigbee2mqtt,
-    Format::Tasmota,
-    Format::Shelly,
-    Format::Opaque,
-];
 /// Topics on which some format has something to say, and others.
 const TOPICS: &str = "[a-z/]{0,20}|application/a/device/d/event/up|spBv1.0(/[A-Z]{1,5}){0,4}|\
                       spBv1.0/g/(NBIRTH|DDATA|NDEATH|DCMD)/n(/d)?|spBv1.0/STATE/h|\

@@ -5,8 +5,9 @@
 use super::generate::Dice;
 use super::generate::message::{self, Message};
 use super::{Verdict, decide, generate};
-use crate::ast::{Document, Format};
+use crate::ast::Document;
 use crate::engine::reason_of;
+use crate::format::FORMATS;
 use crate::json::Scratch;
 use crate::{Decision, Facts, Kind, Outcome, Policy};
 
@@ -190,18 +191,7 @@ pub fn read_any(payload: &[u8]) {
     ];
     let topic = TOPICS[payload.len() % TOPICS.len()];
     let mut scratch = Scratch::default();
-    for format in [
-        Format::Json,
-        Format::ChirpstackV4,
-        Format::TtsV3,
-        Format::Senml,
-        Format::NgsiLd,
-        Format::SparkplugB,
-        Format::Zigbee2mqtt,
-        Format::Tasmota,
-        Format::Shelly,
-        Format::Opaque,
-    ] {
+    for format in FORMATS {
         let plain = crate::read(format, topic, payload);
         for _ in 0..2 {
             // Facts of abstract tests hold a NaN; those of payloads hold none, and so compare.

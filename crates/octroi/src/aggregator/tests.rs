@@ -156,7 +156,7 @@ impl Hub {
             let (topic, payload) = (topic.as_str(), payload.as_bytes());
             let input = Input { source, topic, payload, user_properties: &[], received };
             let decision = active.policy.decide(&input);
-            let outcome = stored(&decision.outcome).unwrap();
+            let outcome = stored(decision.outcome).unwrap();
             let StoredOutcome::Routed { space, copies } = &outcome else { panic!("{outcome:?}") };
             let primary = active.policy.spaces()[space.index()].target;
             let targets = copies.iter().fold(active.mask(primary), |all, copy| all | active.copy_mask(*copy));

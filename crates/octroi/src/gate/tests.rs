@@ -97,7 +97,7 @@ impl Hub {
             received,
             origin: None,
             time: decision.time,
-            outcome: stored(&decision.outcome).unwrap(),
+            outcome: stored(decision.outcome).unwrap(),
             label: decision.label,
             domain: decision.domain,
             commune: "35238",

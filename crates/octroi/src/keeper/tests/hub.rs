@@ -154,7 +154,7 @@ impl Hub {
         let source = active.policy.source(CAMERA).unwrap();
         let input = Input { source, topic, payload: payload.as_bytes(), user_properties: &[], received };
         let decision = active.policy.decide(&input);
-        let Some(outcome) = stored(&decision.outcome) else { return };
+        let Some(outcome) = stored(decision.outcome.clone()) else { return };
         let targets = match &outcome {
             StoredOutcome::Routed { .. } => active.targets(&outcome),
             StoredOutcome::Quarantined(_) => active.bits.quarantine.mask(),
