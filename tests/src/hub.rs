@@ -110,6 +110,24 @@ impl Hub {
         self.path("data")
     }
 
+    /// A fragment beside the configuration, which wins over it.
+    pub fn configure(&self, fragment: &str) {
+        let directory = self.path("conf.d");
+        fs::create_dir_all(&directory).expect("the directory of fragments is made");
+        fs::write(directory.join("test.toml"), fragment).expect("it is written");
+    }
+
+    /// A file where an archive target's directory was to be: it is down until [`Hub::clear`].
+    pub fn obstruct(&self, target: &str) {
+        fs::write(self.path(target), b"").expect("the obstacle is written");
+    }
+
+    /// The directory is there: the hub finds it within half a minute.
+    pub fn clear(&self, target: &str) {
+        fs::remove_file(self.path(target)).expect("the obstacle is there");
+        fs::create_dir(self.path(target)).expect("the directory is made");
+    }
+
     pub fn configuration(&self) -> PathBuf {
         self.path("octroi.toml")
     }

@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::kafka::Kafka;
@@ -46,6 +47,34 @@ pub fn kafka() -> Option<Kafka> {
         Err(reason) => {
             not_run(&format!("no Apache Kafka: {reason}"));
             None
+        }
+    }
+}
+
+/// A small file system in memory, gone with the value; `None` means that the test must return, and was listed.
+#[track_caller]
+#[must_use]
+pub fn tmpfs(directory: &Path, mebibytes: u64) -> Option<Tmpfs> {
+    std::fs::create_dir_all(directory).expect("the mount's directory is made");
+    let size = format!("size={mebibytes}m");
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", &size, "octroi-test"]).arg(directory).output();
+    if mounted.is_ok_and(|output| output.status.success()) {
+        return Some(Tmpfs(directory.to_owned()));
+    }
+    not_run("a small tmpfs cannot be mounted: run as root, outside of a restricted container");
+    None
+}
+
+/// A mounted tmpfs.
+pub struct Tmpfs(PathBuf);
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Lazily: the hub that a failed test leaves may still hold files of it.
+        let ended = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        if !ended.is_ok_and(|status| status.success()) {
+            eprintln!("`{}` could not be unmounted", self.0.display());
         }
     }
 }

@@ -63,6 +63,8 @@ struct Staged {
     data: bool,
     /// The target table is in it, ahead of the records that use its bits.
     registry: bool,
+    /// Bytes that the segment must have left after it.
+    headroom: u64,
     /// It is the seal, for which the group before left room.
     seal: bool,
 }
@@ -78,6 +80,8 @@ pub struct Stats {
     pub segments: usize,
     /// Oldest sequence number that can be read.
     pub first_seq: u64,
+    /// First sequence number of the segment that is being written: what is below stands in older ones.
+    pub active_seq: u64,
     /// Sequence number of the next record.
     pub next_seq: u64,
     /// Everything below is durable.
@@ -200,7 +204,13 @@ impl Journal {
     /// Stages a chunk as one frame of the next commit; gives the sequence numbers of its records, which
     /// hold once that commit succeeds. An empty chunk is dropped.
     pub fn append(&mut self, chunk: Chunk) -> Result<Range<u64>, AppendError> {
-        if let Err(reason) = self.admit(&chunk) {
+        self.append_leaving(chunk, 0)
+    }
+
+    /// The same, for a chunk that may wait: after its group the segment has `headroom` bytes left, or another
+    /// is begun. Where there is no room for another, what may not wait still finds some.
+    pub fn append_leaving(&mut self, chunk: Chunk, headroom: u64) -> Result<Range<u64>, AppendError> {
+        if let Err(reason) = self.admit(&chunk, headroom) {
             return Err(AppendError { reason, chunk });
         }
         if chunk.count() == 0 {
@@ -208,6 +218,7 @@ impl Journal {
         }
         self.stage_registry();
         self.staged.data = true;
+        self.staged.headroom = self.staged.headroom.max(headroom);
         Ok(self.stage(chunk))
     }
 
@@ -308,6 +319,7 @@ impl Journal {
             limit: self.options.limit_bytes,
             segments: self.segments.len(),
             first_seq: self.segments.front().map_or(0, |(base, _)| *base),
+            active_seq: self.active.base,
             next_seq: self.next_seq(),
             durable: self.durable().end(),
             sealed: self.sealed,
@@ -315,7 +327,7 @@ impl Journal {
         }
     }
 
-    fn admit(&self, chunk: &Chunk) -> Result<(), AppendRefusal> {
+    fn admit(&self, chunk: &Chunk, headroom: u64) -> Result<(), AppendRefusal> {
         if self.poisoned {
             return Err(AppendRefusal::Poisoned);
         }
@@ -336,7 +348,9 @@ impl Journal {
         }
         let used = self.bytes_on_disk();
         let limit = self.options.limit_bytes;
-        if !self.fits(group) && used.saturating_add(self.options.segment_bytes) > limit {
+        if !self.fits(group.saturating_add(headroom))
+            && used.saturating_add(self.options.segment_bytes) > limit
+        {
             return Err(AppendRefusal::Full { used, limit });
         }
         Ok(())
@@ -408,7 +422,7 @@ impl Journal {
     }
 
     fn try_flush(&mut self, snapshot: &mut dyn FnMut(&mut Vec<u8>)) -> Result<(), Failure> {
-        if !self.staged.seal && !self.fits(self.staged.bytes) {
+        if !self.staged.seal && !self.fits(self.staged.bytes.saturating_add(self.staged.headroom)) {
             self.roll(snapshot)?;
         }
         let name = segment_name(self.active.base);

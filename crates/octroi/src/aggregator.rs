@@ -286,7 +286,7 @@ impl Work {
         let (done, told) = oneshot::channel();
         let metrics = self.metrics_of(active, rule);
         self.pending = Some(Pending { copy: rule.id.clone(), end: due.end, suppressed, metrics, told });
-        self.of.inbox.append(Append { chunk, tally, budget: None, done });
+        self.of.inbox.append(Append { chunk, tally, by: None, budget: None, done });
         true
     }
 
@@ -325,8 +325,8 @@ impl Work {
         let now = self.of.clock.now();
         let every = i64::try_from(limits::AGGREGATE_STORED_EVERY.as_micros()).unwrap_or(i64::MAX);
         let (cursor, done) = self.told;
-        // A cursor alone is a record too: it is written only where it passed something.
-        let worth = self.changed || self.book.cursor.saturating_sub(cursor) > limits::CURSOR_LAG;
+        // A cursor alone is a record too: it is written only where it passed something, or holds a segment back.
+        let worth = self.changed || cursor < self.of.watermark.segment();
         if !worth || !(last || now.0 - self.stored.0 >= every) {
             return;
         }

@@ -8,7 +8,9 @@
 //! INVARIANT: [`Acked`] is built only from a position the disk has confirmed.
 //! INVARIANT: after a sync that failed nothing is acknowledged; the hub stops.
 
-use std::collections::VecDeque;
+mod parked;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use crate::ledger::{Done, Ledger, Tally};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::record::{Progress, RecordKind};
+use parked::Parked;
 
 /// A chunk is on disk: its publishers may be told.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +51,10 @@ pub struct Append {
     pub chunk: Chunk,
     /// What they are, as counted by their writer.
     pub tally: Tally,
-    /// The share of the byte budget they hold until they are written.
-    pub budget: Option<OwnedSemaphorePermit>,
+    /// The sender's identity; `None`: the hub itself, which is never asked to wait for its share.
+    pub by: Option<Arc<str>>,
+    /// What of the byte budgets, its sender's and everybody's, they hold until they are written.
+    pub budget: Option<[OwnedSemaphorePermit; 2]>,
     /// Told after the sync; dropped when there will be none.
     pub done: oneshot::Sender<Acked>,
 }
@@ -67,6 +72,14 @@ pub enum Control {
         delivered: u64,
         /// More withheld since the last time.
         withheld: u64,
+    },
+    /// A target's records below `cursor` are in its backlog: the journal need not keep them for it, and they are
+    /// not done with.
+    Aside {
+        /// Whose.
+        target: TargetBit,
+        /// Everything below is there, if it was not done with before.
+        cursor: u64,
     },
     /// A record of the hub's own.
     Note {
@@ -159,6 +172,7 @@ impl Inbox {
 #[derive(Debug, Default)]
 pub struct Watermark {
     next: AtomicU64,
+    segment: AtomicU64,
     pressed: AtomicBool,
     waiters: Mutex<()>,
     moved: Condvar,
@@ -170,7 +184,14 @@ impl Watermark {
         self.next.load(Ordering::Acquire)
     }
 
-    fn publish(&self, next: u64) {
+    /// The first sequence number of the segment that is being written: a cursor below holds an older one back.
+    pub fn segment(&self) -> u64 {
+        self.segment.load(Ordering::Acquire)
+    }
+
+    /// `segment` first: whoever sees the records of a new segment sees that it began.
+    fn publish(&self, segment: u64, next: u64) {
+        self.segment.store(segment, Ordering::Release);
         self.next.store(next, Ordering::Release);
         // Taken so that a waiter between its check and its sleep is not missed.
         drop(self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
@@ -213,6 +234,15 @@ pub struct JournalView {
     pub full: bool,
 }
 
+impl JournalView {
+    /// What a target is done with: everything below. Its cursor is there or above, where the rest is in its
+    /// backlog.
+    #[must_use]
+    pub fn served(&self, bit: TargetBit, cursor: u64) -> u64 {
+        self.ledger.served.get(&bit.index()).copied().unwrap_or(cursor)
+    }
+}
+
 /// How the owner's thread ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -232,8 +262,12 @@ pub struct Committer {
     metrics: Arc<Metrics>,
     /// Chunks that found no room, oldest first.
     waiting: VecDeque<Append>,
+    /// Chunks of senders whose messages take their share of the journal.
+    parked: Parked,
     /// What a full disk put off.
     deferred: VecDeque<Control>,
+    /// Targets whose progress is not on record yet, and how far they are.
+    owed: BTreeMap<u8, u64>,
     sealed: bool,
     /// When others were last shown the state, and whether it has moved since.
     shown: Duration,
@@ -258,14 +292,16 @@ struct Group {
 
 struct Staged {
     tally: Tally,
-    budget: Option<OwnedSemaphorePermit>,
+    by: Option<Arc<str>>,
+    budget: Option<[OwnedSemaphorePermit; 2]>,
     done: oneshot::Sender<Acked>,
 }
 
 impl Committer {
-    /// Owns `journal`, which has been recovered into `ledger`.
+    /// Owns `journal`, which has been recovered into `ledger`; no sender's messages take more than `share`
+    /// bytes of it.
     pub fn new(
-        journal: Journal,
+        (journal, share): (Journal, u64),
         ledger: Ledger,
         inbox: Arc<Inbox>,
         watermark: Arc<Watermark>,
@@ -280,12 +316,14 @@ impl Committer {
             view,
             metrics,
             waiting: VecDeque::new(),
+            parked: Parked::new(share),
             deferred: VecDeque::new(),
+            owed: BTreeMap::new(),
             sealed: false,
             shown: Duration::ZERO,
             moved: false,
         };
-        committer.watermark.publish(committer.journal.durable().end());
+        committer.publish(committer.journal.durable());
         committer.show();
         committer
     }
@@ -294,7 +332,8 @@ impl Committer {
     pub fn run(mut self, now: impl Fn() -> Duration) -> Ended {
         let ended = loop {
             let full = !self.waiting.is_empty() || !self.deferred.is_empty();
-            let wait = match (full, self.moved) {
+            let again = full || !self.owed.is_empty() || !self.parked.is_empty();
+            let wait = match (again, self.moved) {
                 (true, _) => limits::FULL_RETRY,
                 (false, true) => limits::SHOW_EVERY,
                 (false, false) => limits::SEAL_AFTER,
@@ -303,7 +342,7 @@ impl Committer {
             if chunks.is_empty() {
                 self.watermark.pressed.store(false, Ordering::Relaxed);
             }
-            if chunks.is_empty() && controls.is_empty() && !full {
+            if chunks.is_empty() && controls.is_empty() && !again {
                 if self.moved {
                     self.show();
                 } else if let Err(error) = self.seal() {
@@ -339,6 +378,7 @@ impl Committer {
         // A new chunk is written whoever is left to be told.
         self.waiting.retain(|append| !append.done.is_closed());
         self.waiting.extend(chunks);
+        self.parked.give_back(&self.ledger.usage, &mut self.waiting);
         self.stage_chunks(&mut group);
 
         let before = now();
@@ -348,31 +388,50 @@ impl Committer {
                 self.metrics.journal_synced(now().saturating_sub(before));
                 self.finish(group, durable, now())
             }
-            Err(CommitError::Full { chunks, .. }) => {
-                // Nothing of the group is on disk. Chunks go back to the head of the queue, in order; notes
-                // are lost with their senders, and whoever wrote them writes them again.
-                let stop = group.stop;
-                let notes = usize::from(group.noted);
-                for (staged, chunk) in group
-                    .staged
-                    .into_iter()
-                    .zip(chunks.into_iter().skip(notes))
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .rev()
-                {
-                    let Staged { tally, budget, done } = staged;
-                    self.waiting.push_front(Append { chunk, tally, budget, done });
-                }
-                // Registrations and barriers wait for the group that succeeds.
-                let names = group.asked.into_iter().map(|(names, reply)| Control::Register { names, reply });
-                self.deferred.extend(names);
-                self.deferred.extend(group.barriers.into_iter().map(|done| Control::Barrier { done }));
-                self.show();
-                Ok(stop)
-            }
+            Err(CommitError::Full { chunks, .. }) => self.commit_own(group, chunks, now),
             Err(error) => Err(error),
         }
+    }
+
+    /// On a full disk: nothing of the group is on disk. Publishers' chunks go back to the head of the queue, in
+    /// order. The hub's own notes may fit into what was left for them (an archive writes no batch without one),
+    /// else they are lost with their senders, and whoever wrote them writes them again. Cursors alone have a
+    /// reserve, and what they pass gives room.
+    fn commit_own(
+        &mut self,
+        mut group: Group,
+        chunks: Vec<Chunk>,
+        now: &impl Fn() -> Duration,
+    ) -> Result<bool, CommitError> {
+        let mut chunks = chunks.into_iter();
+        let notes = if group.noted { chunks.next() } else { None };
+        let staged = std::mem::take(&mut group.staged).into_iter().zip(chunks);
+        for (Staged { tally, by, budget, done }, chunk) in staged.collect::<Vec<_>>().into_iter().rev() {
+            self.waiting.push_front(Append { chunk, tally, by, budget, done });
+        }
+        // What waits is not synced: a barrier behind it waits too.
+        self.deferred.extend(group.barriers.drain(..).map(|done| Control::Barrier { done }));
+        group.bytes = 0;
+        group.noted = notes.is_some_and(|notes| self.journal.append(notes).is_ok());
+        for only_cursors in [!group.noted, true] {
+            if only_cursors {
+                (group.noted, group.notes) = (false, Vec::new());
+            }
+            let ledger = &self.ledger;
+            match self.journal.commit(&mut |out| ledger.write_snapshot(out)) {
+                Ok(durable) => {
+                    group.advanced = true;
+                    return self.finish(group, durable, now());
+                }
+                Err(CommitError::Full { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Registrations wait for the group that succeeds.
+        let names = group.asked.into_iter().map(|(names, reply)| Control::Register { names, reply });
+        self.deferred.extend(names);
+        self.show();
+        Ok(group.stop)
     }
 
     fn stage_control(&mut self, control: Control, group: &mut Group) {
@@ -382,15 +441,12 @@ impl Committer {
                     tracing::error!(%error, "a cursor was not taken");
                     return;
                 }
-                let number = target.index();
-                self.ledger.cursor_moved(number, cursor);
-                let done = self.ledger.done.entry(number).or_default();
+                let done = self.ledger.done.entry(target.index()).or_default();
                 *done = Done { delivered: done.delivered + delivered, withheld: done.withheld + withheld };
-                let progress =
-                    Progress { target: number, delivered: done.delivered, withheld: done.withheld };
-                group.notes.push((RecordKind::Progress, progress.to_bytes(), None));
+                self.owed.insert(target.index(), cursor);
                 group.advanced = true;
             }
+            Control::Aside { target, cursor } => self.stage_aside(target, cursor, group),
             Control::Note { kind, bytes, done } => group.notes.push((kind, bytes, done)),
             Control::Register { names, reply } => {
                 let head = self.journal.next_seq();
@@ -409,7 +465,27 @@ impl Committer {
         }
     }
 
+    /// INVARIANT: a cursor goes ahead of what its target is done with only once that is on record: a start
+    /// would otherwise begin behind what waits in the backlog.
+    fn stage_aside(&mut self, target: TargetBit, cursor: u64, group: &mut Group) {
+        let number = target.index();
+        if self.ledger.served.contains_key(&number) {
+            match self.journal.advance(target, cursor) {
+                Ok(()) => group.advanced = true,
+                Err(error) => tracing::error!(%error, "a cursor was not taken"),
+            }
+        } else if let Some(known) = self.journal.targets().iter().find(|known| known.bit == target) {
+            // The mover asks again until the cursor has moved.
+            self.owed.entry(number).or_insert(known.cursor);
+        }
+    }
+
     fn stage_notes(&mut self, group: &mut Group) {
+        for (target, upto) in &self.owed {
+            let Done { delivered, withheld } = self.ledger.done.get(target).copied().unwrap_or_default();
+            let progress = Progress { target: *target, delivered, withheld, upto: Some(*upto) };
+            group.notes.push((RecordKind::Progress, progress.to_bytes(), None));
+        }
         if group.notes.is_empty() {
             return;
         }
@@ -429,15 +505,16 @@ impl Committer {
 
     fn stage_chunks(&mut self, group: &mut Group) {
         while let Some(append) = self.waiting.pop_front() {
-            let Append { chunk, tally, budget, done } = append;
+            let Some(append) = self.parked.keep(append, &self.ledger.usage) else { continue };
+            let Append { chunk, tally, by, budget, done } = append;
             let bytes = chunk.frame_bytes();
-            match self.journal.append(chunk) {
+            match self.journal.append_leaving(chunk, limits::OWN_RECORDS_BYTES) {
                 Ok(_) => {
                     group.bytes += bytes;
-                    group.staged.push(Staged { tally, budget, done });
+                    group.staged.push(Staged { tally, by, budget, done });
                 }
                 Err(AppendError { reason: AppendRefusal::Full { .. } | AppendRefusal::GroupFull, chunk }) => {
-                    self.waiting.push_front(Append { chunk, tally, budget, done });
+                    self.waiting.push_front(Append { chunk, tally, by, budget, done });
                     break;
                 }
                 // Dropped without an ack: the publisher keeps its message.
@@ -453,10 +530,11 @@ impl Committer {
         let show = !group.notes.is_empty() || !group.registered.is_empty();
         self.watermark.pressed.store(group.bytes >= limits::PRESSED_GROUP_BYTES, Ordering::Relaxed);
         let acked = Acked::at(durable);
+        if group.noted {
+            self.owed.clear();
+        }
         for (kind, bytes, done) in group.notes {
-            if kind != RecordKind::Progress
-                && let Err(error) = self.ledger.apply(kind, 0, &bytes)
-            {
+            if let Err(error) = self.ledger.apply(kind, 0, &bytes) {
                 tracing::error!(%error, "the hub wrote a note that it cannot read");
             }
             if let Some(done) = done {
@@ -464,7 +542,7 @@ impl Committer {
             }
         }
         for staged in group.staged {
-            self.ledger.add(&staged.tally);
+            self.ledger.add(&staged.tally, staged.by.as_deref());
             drop(staged.budget);
             // A session that is gone needs no ack.
             staged.done.send(acked).ok();
@@ -475,17 +553,27 @@ impl Committer {
         for (bits, (_, reply)) in group.registered.into_iter().zip(group.asked) {
             reply.send(bits).ok();
         }
-        if group.advanced
-            && let Err(error) = self.journal.trim()
-        {
-            tracing::warn!(%error, "old segments could not be removed; tried again with the next cursor");
+        if group.advanced {
+            self.trim();
         }
         if show || now.saturating_sub(self.shown) >= limits::SHOW_EVERY {
             self.shown = now;
             self.show();
         }
-        self.watermark.publish(durable.end());
+        self.publish(durable);
         Ok(group.stop)
+    }
+
+    fn trim(&mut self) {
+        if let Err(error) = self.journal.trim() {
+            tracing::warn!(%error, "old segments could not be removed; tried again with the next cursor");
+        }
+    }
+
+    fn publish(&mut self, durable: Durable) {
+        let stats = self.journal.stats();
+        self.ledger.usage.turn(stats.first_seq, durable.end(), stats.limit);
+        self.watermark.publish(stats.active_seq, durable.end());
     }
 
     fn seal(&mut self) -> Result<(), CommitError> {

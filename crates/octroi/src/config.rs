@@ -32,8 +32,8 @@ pub struct Config {
     pub keys_dir: PathBuf,
     /// MQTT listeners.
     pub listeners: Vec<Listener>,
-    /// The most the journal may take, bytes.
-    pub journal_limit: u64,
+    /// What the journal, and the logs beside it, may take.
+    pub journal: JournalLimits,
     /// Metrics, health, API and console.
     pub http: SocketAddr,
     /// How to reach each target.
@@ -42,6 +42,21 @@ pub struct Config {
     pub log_level: String,
     /// Whether logs are JSON lines.
     pub log_json: bool,
+}
+
+/// What the journal and the logs beside it may take, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalLimits {
+    /// The journal.
+    pub limit: u64,
+    /// The quarantine.
+    pub quarantine: u64,
+    /// The hold log.
+    pub hold: u64,
+    /// The backlog of each target.
+    pub backlog: u64,
+    /// The messages of one source, of the journal's.
+    pub source: u64,
 }
 
 /// One MQTT listener.
@@ -192,11 +207,7 @@ impl Config {
             .enumerate()
             .map(|(n, listener)| check_listener(n, listener, &secrets))
             .collect::<Result<_, _>>()?;
-        let limit = raw.journal.unwrap_or_default().limit.unwrap_or_else(|| "10 GiB".into());
-        let journal_limit = parse_bytes(&limit).map_or_else(|reason| wrong("journal.limit", reason), Ok)?;
-        if journal_limit < limits::JOURNAL_LEAST_BYTES {
-            return wrong("journal.limit", format!("`{limit}` is below the least, 64 MiB"));
-        }
+        let journal = check_journal(raw.journal.unwrap_or_default())?;
         let http = raw.http.unwrap_or_default().bind.unwrap_or_else(|| "127.0.0.1:9464".into());
         let http: SocketAddr = parse_address("http.bind", &http)?;
         if !http.ip().is_loopback() {
@@ -217,7 +228,7 @@ impl Config {
             policy: base.join(require("hub.policy", hub.policy)?),
             keys_dir: base.join(hub.keys_dir.unwrap_or_else(|| "keys".into())),
             listeners,
-            journal_limit,
+            journal,
             http,
             outlets,
             log_level: log.level.unwrap_or_else(|| "info".into()),
@@ -228,7 +239,7 @@ impl Config {
     /// The size of a journal segment: never more than 1/16 of the limit.
     #[must_use]
     pub fn segment_bytes(&self) -> u64 {
-        limits::SEGMENT_BYTES.min(self.journal_limit / 16)
+        limits::SEGMENT_BYTES.min(self.journal.limit / 16)
     }
 }
 
@@ -257,6 +268,31 @@ fn require<T>(key: &str, value: Option<T>) -> Result<T, ConfigError> {
 fn parse_address(key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse()
         .or_else(|_| wrong(key, format!("`{text}` is no address; write `127.0.0.1:1883` or `[::]:8883`")))
+}
+
+fn check_journal(raw: raw::RawJournal) -> Result<JournalLimits, ConfigError> {
+    let bytes = |name: &str, typed: Option<String>, unsaid: u64| {
+        let key = format!("journal.{name}");
+        let Some(typed) = typed else { return Ok(unsaid) };
+        let bytes = parse_bytes(&typed).map_or_else(|reason| wrong(&key, reason), Ok)?;
+        if bytes < limits::JOURNAL_LEAST_BYTES {
+            return wrong(&key, format!("`{typed}` is below the least, 64 MiB"));
+        }
+        Ok(bytes)
+    };
+    let limit = bytes("limit", raw.limit, limits::JOURNAL_BYTES)?;
+    let part = |fraction: u64| (limit / fraction).max(limits::JOURNAL_LEAST_BYTES);
+    let share = raw.source_share.unwrap_or(limits::SOURCE_SHARE);
+    if !(1..=100).contains(&share) {
+        return wrong("journal.source_share", format!("`{share}` is no share: write a percentage, 1 to 100"));
+    }
+    Ok(JournalLimits {
+        limit,
+        quarantine: bytes("quarantine_limit", raw.quarantine_limit, part(limits::SIDE_LOG_FRACTION))?,
+        hold: bytes("hold_limit", raw.hold_limit, part(limits::SIDE_LOG_FRACTION))?,
+        backlog: bytes("backlog_limit", raw.backlog_limit, part(limits::BACKLOG_FRACTION))?,
+        source: limit / 100 * share,
+    })
 }
 
 fn check_listener(n: usize, raw: raw::RawListener, secrets: &Secrets<'_>) -> Result<Listener, ConfigError> {
@@ -465,6 +501,8 @@ mod tests {
             ("directory = \"dc\"", "directry = \"dc\"", "directry"),
             ("[hub]", "[journal]\nlimit = \"1 MiB\"\n[hub]", "below the least"),
             ("[hub]", "[journal]\nlimit = \"many\"\n[hub]", "is no size"),
+            ("[hub]", "[journal]\nhold_limit = \"63 MiB\"\n[hub]", "`journal.hold_limit`"),
+            ("[hub]", "[journal]\nsource_share = 0\n[hub]", "1 to 100"),
             ("[hub]", "[http]\nbind = \"0.0.0.0:80\"\n[hub]", "only loopback"),
             ("[hub]", "[hubb]\n[hub]", "unknown field `hubb`"),
         ] {
@@ -482,7 +520,7 @@ mod tests {
             raw.overlay(layer);
         }
         let config = Config::check(raw, Path::new("."), &environment).unwrap();
-        assert_eq!(config.journal_limit, 1 << 30);
+        assert_eq!(config.journal.limit, 1 << 30);
         let bad = Environment::from([("OCTROI__JOURNAL__LIMITT".into(), "1 GiB".into())]);
         assert!(raw::overrides(&bad).is_err());
     }

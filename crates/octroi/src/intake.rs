@@ -2,10 +2,14 @@
 //! records, answers and counts. What is decided, and when a chunk is handed
 //! over, is the pipeline's.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use octroi_journal::{Chunk, ChunkBuilder};
 use octroi_mqtt::{Message as MqttMessage, Receipt, Refusal as MqttRefusal};
 use octroi_policy::json::Scratch;
 use octroi_policy::{DomainIx, Label, Level, Markings, Reason, SourceIx, Timestamp};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::flows::{Destination, FlowCounts};
@@ -19,7 +23,31 @@ use crate::record::{Message, RecordKind, Refusal, StoredOutcome};
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// `id:…`, `user:…`, `cert:…`.
-    pub identity: String,
+    pub identity: Arc<str>,
+    /// Its share of the byte budget, over all of its connections.
+    pub share: Arc<Semaphore>,
+}
+
+/// The senders' shares of the byte budget, by identity: as many as policies name sources. A lock for a look
+/// per connection.
+#[derive(Debug)]
+pub struct Shares {
+    bytes: usize,
+    by: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+}
+
+impl Shares {
+    /// Each of `bytes`, a few chunks at least.
+    #[must_use]
+    pub fn new(bytes: usize) -> Self {
+        Self { bytes: bytes.max(limits::CHUNK_BYTES * 4), by: Mutex::default() }
+    }
+
+    /// That sender's.
+    pub fn of(&self, identity: &str) -> Arc<Semaphore> {
+        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(by.entry(identity.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.bytes))))
+    }
 }
 
 /// One publish, as it arrived.
@@ -249,7 +277,10 @@ impl Intake {
 
     fn put(&mut self, kind: RecordKind, targets: u64, parts: &[&[u8]], answer: Answer) {
         match self.records.push(kind as u8, targets, parts) {
-            Ok(()) => self.answers.push(answer),
+            Ok(()) => {
+                self.tally.bytes += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+                self.answers.push(answer);
+            }
             // INVARIANT: chunks are handed over long before they are full. Without a record there is no
             // answer: the session's order closes it, and its publisher keeps the message.
             Err(error) => tracing::error!(%error, "a record does not fit into its chunk"),

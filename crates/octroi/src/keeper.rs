@@ -244,7 +244,7 @@ impl Keeping {
             assigned += 1;
             keeps.push(kept_on_arrival(self.generation, entry.seq, entry.bytes, &self.policies));
         }
-        let (bit, end) = (*bit, batch.end());
+        let (bit, end, before) = (*bit, batch.end(), *cursor);
         if end <= *cursor {
             return Ok(false);
         }
@@ -255,8 +255,8 @@ impl Keeping {
             return Ok(false);
         }
         *cursor = end;
-        // A cursor alone is a record too: it is written only where it passed something.
-        if assigned > 0 {
+        // A cursor alone is a record too: it is written only where it passed something, or held a segment back.
+        if assigned > 0 || before < self.watermark.segment() {
             self.inbox.control(Control::Advance {
                 target: bit,
                 cursor: end,
@@ -293,4 +293,4 @@ fn kept_on_arrival(generation: u64, seq: u64, bytes: &[u8], policies: &Policies)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -17,6 +17,7 @@ use crate::record::{
     Aggregate, Fate, Input, Intent, Log, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome,
     What, WindowClosed, put_text,
 };
+use crate::usage::Usage;
 
 /// The journal's bits.
 pub const BITS: usize = 64;
@@ -49,6 +50,9 @@ pub struct Tally {
     /// What the chunk announces: at most one fate.
     #[serde(skip)]
     pub fate: Option<Fate>,
+    /// Bytes of its records, for the account of whoever wrote them: a chunk is of one sender.
+    #[serde(skip)]
+    pub bytes: u64,
     /// Records assigned, by the journal's bit.
     pub assigned: Vec<u64>,
     /// The latest policy time, microseconds.
@@ -67,6 +71,7 @@ impl Default for Tally {
             refused: 0,
             left: BTreeMap::new(),
             fate: None,
+            bytes: 0,
             assigned: vec![0; BITS],
             latest: i64::MIN,
             closed: BTreeMap::new(),
@@ -206,6 +211,11 @@ pub struct Ledger {
     pub tally: Tally,
     /// By the journal's bit.
     pub done: BTreeMap<u8, Done>,
+    /// By the journal's bit: everything below is delivered or in a side log. The journal's cursor is there too,
+    /// or above, where what lies between is in the target's backlog.
+    pub served: BTreeMap<u8, u64>,
+    /// By the sender's identity: what its messages take in the journal.
+    pub usage: Usage,
     /// The policy in force.
     pub epoch: EpochNote,
     /// Batches that may be on a target and are not below its cursor.
@@ -232,9 +242,12 @@ impl Ledger {
         out.extend_from_slice(&serde_json::to_vec(self).unwrap_or_default());
     }
 
-    /// Adds what a writer counted.
-    pub fn add(&mut self, tally: &Tally) {
+    /// Adds what a writer counted; `by`: the sender's identity, unless it was the hub.
+    pub fn add(&mut self, tally: &Tally, by: Option<&str>) {
         self.tally.add(tally);
+        if let Some(by) = by {
+            self.usage.add(by, tally.bytes);
+        }
         if let Some(fate) = &tally.fate {
             self.announced(fate.clone());
         }
@@ -258,16 +271,22 @@ impl Ledger {
                 } else {
                     self.tally.received += 1;
                     self.tally.message(&message.outcome, targets, message.received);
+                    self.usage.add(message.identity, bytes.len() as u64);
                 }
             }
             RecordKind::Refusal => {
                 let refusal = Refusal::read(bytes)?;
                 self.tally.received += 1;
                 self.tally.refusal(refusal.received);
+                self.usage.add(refusal.identity, bytes.len() as u64);
             }
             RecordKind::Progress => {
-                let Progress { target, delivered, withheld } = Progress::read(bytes)?;
+                let Progress { target, delivered, withheld, upto } = Progress::read(bytes)?;
                 self.done.insert(target, Done { delivered, withheld });
+                if let Some(upto) = upto {
+                    self.served.insert(target, upto);
+                    self.passed(target, upto);
+                }
             }
             RecordKind::Intent => {
                 let Intent { target, first, last } = Intent::read(bytes)?;
@@ -301,10 +320,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// The cursor of a target moved: batches below it are done with.
-    pub fn cursor_moved(&mut self, target: u8, cursor: u64) {
+    /// A target is done with everything below `upto`, the batches there too.
+    fn passed(&mut self, target: u8, upto: u64) {
         if let Some(intents) = self.intents.get_mut(&target) {
-            intents.retain(|(_, last)| *last >= cursor);
+            intents.retain(|(_, last)| *last >= upto);
         }
     }
 
@@ -398,7 +417,6 @@ mod tests {
             let mut tally = Tally::default();
             tally.received += 1;
             tally.message(outcome, *targets, received);
-            counted.add(&tally);
             let mut bytes = Vec::new();
             let message = Message {
                 policy: 1,
@@ -417,6 +435,8 @@ mod tests {
                 payload: b"",
             };
             message.write_header(&mut bytes);
+            tally.bytes = bytes.len() as u64;
+            counted.add(&tally, Some("user:a"));
             replayed.apply(RecordKind::Message, *targets, &bytes).unwrap();
         }
         assert_eq!(counted, replayed);
@@ -430,7 +450,11 @@ mod tests {
         ledger.apply(RecordKind::SessionOpened, 0, &session_opened_record("id:a\0c1", 60)).unwrap();
         ledger.apply(RecordKind::Intent, 0, &Intent { target: 2, first: 4, last: 9 }.to_bytes()).unwrap();
         ledger
-            .apply(RecordKind::Progress, 0, &Progress { target: 2, delivered: 4, withheld: 1 }.to_bytes())
+            .apply(
+                RecordKind::Progress,
+                0,
+                &Progress { target: 2, delivered: 4, withheld: 1, upto: Some(3) }.to_bytes(),
+            )
             .unwrap();
         let mut bytes = Vec::new();
         ledger.write_snapshot(&mut bytes);
@@ -438,8 +462,10 @@ mod tests {
         ledger.apply(RecordKind::SessionEnded, 0, &session_ended_record("id:a\0c1")).unwrap();
         assert!(ledger.sessions.is_empty());
         assert_eq!(ledger.intents_from(2, 9), [Bounds { first: 4, last: 9 }]);
-        ledger.cursor_moved(2, 10);
+        let progress = Progress { target: 2, delivered: 9, withheld: 1, upto: Some(10) };
+        ledger.apply(RecordKind::Progress, 0, &progress.to_bytes()).unwrap();
         assert!(ledger.intents_from(2, 0).is_empty());
+        assert_eq!(ledger.served[&2], 10);
     }
 
     fn fate(log: Log, what: What, messages: u64, seqs: Vec<u64>) -> Fate {
@@ -458,7 +484,7 @@ mod tests {
             fate(Log::Quarantine, What::Purged, 2, vec![5, 6]),
         ];
         for announced in &fates {
-            written.add(&Tally { fate: Some(announced.clone()), ..Tally::default() });
+            written.add(&Tally { fate: Some(announced.clone()), ..Tally::default() }, None);
             replayed.apply(RecordKind::Fate, 0, &announced.to_bytes()).unwrap();
         }
         assert_eq!(written, replayed);
@@ -477,8 +503,8 @@ mod tests {
         let mut ledger = Ledger::default();
         (ledger.tally.received, ledger.tally.held) = (1, 1);
         for _ in 0..2 {
-            ledger
-                .add(&Tally { fate: Some(fate(Log::Hold, What::Released, 1, vec![1])), ..Tally::default() });
+            let tally = Tally { fate: Some(fate(Log::Hold, What::Released, 1, vec![1])), ..Tally::default() };
+            ledger.add(&tally, None);
         }
         assert_eq!(ledger.unaccounted(), -1);
     }

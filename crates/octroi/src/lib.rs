@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod aggregator;
+pub mod backlog;
 pub mod cli;
 pub mod clock;
 pub mod cmd;
@@ -35,4 +36,5 @@ pub mod sessions;
 pub mod state;
 pub mod status;
 pub mod tls;
+pub mod usage;
 pub mod words;

@@ -32,6 +32,9 @@ pub const ACK_GRACE: Duration = Duration::from_secs(10);
 pub const SEAL_AFTER: Duration = Duration::from_secs(1);
 /// How often the journal's figures are shown to the rest of the hub.
 pub const SHOW_EVERY: Duration = Duration::from_millis(200);
+/// What publishers leave of a segment to the hub's own records, so that a full journal can be emptied: an archive
+/// writes nothing before its batch is on record.
+pub const OWN_RECORDS_BYTES: u64 = 256 << 10;
 /// How often a full journal is tried again.
 pub const FULL_RETRY: Duration = Duration::from_millis(250);
 /// Refused publishes a minute that a 3.1.1 connection may send before it is closed.
@@ -46,22 +49,33 @@ pub const RELAY_READ_BYTES: usize = 1 << 20;
 pub const RELAY_IDLE: Duration = Duration::from_millis(200);
 /// One poll of an outlet by a relay that has nothing to read.
 pub const RELAY_POLL: Duration = Duration::from_millis(20);
-/// A cursor that passed none of its target's records is put on record after so many of others'.
-pub const CURSOR_LAG: u64 = 100_000;
 /// How often a relay puts its cursor on record while it moves.
 pub const CURSOR_EVERY: Duration = Duration::from_millis(200);
 /// How long an archive's batch waits to fill: what a reader of the archive is behind, at most.
 pub const ARCHIVE_AGE: Duration = Duration::from_secs(5);
 /// Targets (the journal has 64 bits; three are the quarantine's, the hold's and the aggregates').
 pub const TARGETS: usize = 60;
+/// What a backlog takes at once; twice as much fits into its smallest frame.
+pub const BACKLOG_CHUNK_BYTES: usize = 512 << 10;
+/// Size of a backlog's segment, before the cap of 1/16 of its limit: how far it can be from what waits.
+pub const BACKLOG_SEGMENT_BYTES: u64 = 8 << 20;
+/// A target that takes nothing for so long while it holds old segments back has what waits moved to its
+/// backlog; one that is known to be down, at once. An archive's batch may take [`ARCHIVE_AGE`].
+pub const LAGGARD_AFTER: Duration = Duration::from_secs(15);
 /// What `stop` waits for the outlets to finish what waits.
 pub const DRAIN: Duration = Duration::from_secs(25);
 /// Size of a journal segment, before the cap of 1/16 of the journal's limit.
 pub const SEGMENT_BYTES: u64 = 128 << 20;
+/// What the journal may take where nothing is said.
+pub const JOURNAL_BYTES: u64 = 10 << 30;
 /// The least journal that is accepted.
 pub const JOURNAL_LEAST_BYTES: u64 = 64 << 20;
-/// What each side log (quarantine, hold) may take, as a fraction of the journal's limit.
+/// What quarantine and hold may take each where nothing is said, as a fraction of the journal's limit.
 pub const SIDE_LOG_FRACTION: u64 = 8;
+/// What a target's backlog may take where nothing is said, likewise.
+pub const BACKLOG_FRACTION: u64 = 2;
+/// The most percent of the journal that the messages of one source may take where nothing is said.
+pub const SOURCE_SHARE: u64 = 50;
 /// Persistent MQTT sessions on record.
 pub const SESSIONS: usize = 100_000;
 /// Size of a policy, all its files.

@@ -14,16 +14,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use octroi_journal::{Batch, Entry, ReadError, Reader, TargetBit};
+use octroi_journal::{Entry, ReadError, TargetBit};
 use octroi_mqtt::Refusal as MqttRefusal;
 use octroi_policy::{Input, KeySource, Level, Reason, Timestamp};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
+use crate::backlog::{Reading, Source};
 use crate::clock::Clock;
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
 use crate::gate::{Gate, Withheld};
-use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Sender};
+use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Sender, Shares};
 use crate::keeper::{Keep, Keeper};
 use crate::ledger::stored;
 use crate::limits;
@@ -64,6 +65,8 @@ pub struct Pending {
     pub done: oneshot::Receiver<Acked>,
     /// When the first of them was read.
     pub since: Instant,
+    /// Nobody was handed them: `done` does not resolve, and its session ends.
+    pub unsent: Option<oneshot::Sender<Acked>>,
 }
 
 /// The way in, shared by all sessions.
@@ -76,6 +79,8 @@ pub struct Ingress {
     pub budget: Arc<Semaphore>,
     /// Policy time.
     pub clock: Arc<PolicyClock>,
+    /// What one sender may have of the byte budget, over all of its connections.
+    pub shares: Shares,
 }
 
 impl Ingress {
@@ -121,20 +126,38 @@ impl Ingress {
     }
 
     /// Hands the chunk to the journal's owner, once the byte budget has room for it. Until then the session
-    /// does not read its socket. `None`: there is nothing, or the hub stops.
-    pub async fn hand_over(&self, intake: &mut Intake, active: &Active, sender: &Sender) -> Option<Pending> {
+    /// does not read its socket; what finds no room by `until` is never answered, and nothing after it either.
+    /// `None`: there is nothing, or the hub stops.
+    pub async fn hand_over(
+        &self,
+        intake: &mut Intake,
+        active: &Active,
+        sender: &Sender,
+        until: Instant,
+    ) -> Option<Pending> {
         let Handed { chunk, tally, answers, since } = intake.finish(active, sender)?;
         let (done, told) = oneshot::channel();
+        let mut unsent = None;
         match chunk {
             // Answers alone wait for nothing but their turn.
             None => self.inbox.control(Control::Barrier { done }),
             Some(chunk) => {
                 let bytes = u32::try_from(chunk.frame_bytes()).unwrap_or(u32::MAX);
-                let budget = Arc::clone(&self.budget).acquire_many_owned(bytes).await.ok()?;
-                self.inbox.append(Append { chunk, tally, budget: Some(budget), done });
+                // Its sender's share first: who is over it waits there, and holds nothing that others need.
+                let budget = async {
+                    let share = Arc::clone(&sender.share).acquire_many_owned(bytes).await.ok()?;
+                    Some([share, Arc::clone(&self.budget).acquire_many_owned(bytes).await.ok()?])
+                };
+                match tokio::time::timeout_at(until, budget).await {
+                    Ok(budget) => {
+                        let by = Some(Arc::clone(&sender.identity));
+                        self.inbox.append(Append { chunk, tally, by, budget: Some(budget?), done });
+                    }
+                    Err(_) => unsent = Some(done),
+                }
             }
         }
-        Some(Pending { answers, done: told, since })
+        Some(Pending { answers, done: told, since, unsent })
     }
 }
 
@@ -163,8 +186,8 @@ pub struct Relay {
     pub bit: TargetBit,
     /// The journal's generation.
     pub generation: u64,
-    /// Where it reads.
-    pub reader: Reader,
+    /// Where it reads: its backlog, then the journal.
+    pub reader: Source,
     /// Where it delivers.
     pub outlet: Box<dyn Outlet>,
     /// `hub/generation`.
@@ -272,7 +295,7 @@ impl Relay {
             withheld: Vec::new(),
             told: now(),
         };
-        let mut batch = Batch::default();
+        let mut batch = Reading::default();
         let mut stop_by = None;
         self.rewind(&mut at, cursor);
         loop {
@@ -285,7 +308,7 @@ impl Relay {
             let gives_way = at.next < seen && !stopping && self.gives_way(&mut at, now());
             if at.next < seen && !gives_way {
                 self.reader
-                    .next(Some(self.bit), limits::RELAY_READ_BYTES, &mut batch)
+                    .next(limits::RELAY_READ_BYTES, &mut batch)
                     .map_err(|source| RelayError::Read { target: self.target.clone(), source })?;
                 turn = self.forward(&batch, &mut at)?;
             } else if !gives_way {
@@ -335,7 +358,7 @@ impl Relay {
     }
 
     /// Gates and offers every record of a batch, in order.
-    fn forward(&mut self, batch: &Batch, at: &mut Position) -> Result<Turn, RelayError> {
+    fn forward(&mut self, batch: &Reading, at: &mut Position) -> Result<Turn, RelayError> {
         let (policies, keys) = (Arc::clone(&self.policies), Arc::clone(&self.keys));
         let (target, origin) = (self.target.clone(), self.origin.clone());
         let active = policies.current();
@@ -494,9 +517,10 @@ impl Relay {
                 bytes: intent.to_bytes(),
                 done: Some(done),
             });
-            // No room for the note, or the hub stops: the outlet asks again.
-            if told.blocking_recv().is_ok() {
-                self.outlet.intended(bounds);
+            match told.blocking_recv() {
+                Ok(_) => self.outlet.intended(bounds),
+                // No room for the note, or the hub stops: the outlet asks again.
+                Err(_) => self.watermark.wait_past(u64::MAX - 1, limits::RELAY_IDLE),
             }
         }
         let seen = self.view.load();
@@ -570,9 +594,9 @@ impl Relay {
     /// The record that its target refuses, into the quarantine. Says whether there was room.
     fn keep_rejected(&mut self, seq: u64, reason: &'static str) -> Result<bool, RelayError> {
         let failed = |source| RelayError::Read { target: self.target.clone(), source };
-        let mut batch = Batch::default();
+        let mut batch = Reading::default();
         self.reader.seek(seq);
-        self.reader.next(Some(self.bit), 1, &mut batch).map_err(failed)?;
+        self.reader.next(1, &mut batch).map_err(failed)?;
         let Some(entry) = batch.iter().find(|entry| entry.seq == seq) else { return Ok(true) };
         let judged = (self.policies.current().policy64, self.clock.now());
         let keep = vec![self.withheld(reason, seq, entry.bytes, judged)];
@@ -632,8 +656,9 @@ impl Relay {
     /// [`limits::CURSOR_EVERY`].
     fn commit(&mut self, at: &mut Position, now: Instant, last: bool) -> Result<(), RelayError> {
         self.keep(at)?;
-        // A cursor is a record too: one that passed nothing of this target's would wake every relay for nothing.
-        let worth = at.delivered + at.held > 0 || at.cursor - at.handed > limits::CURSOR_LAG;
+        // A cursor is a record too: one that passed nothing of this target's, and holds no segment back, would
+        // wake every relay for nothing.
+        let worth = at.delivered + at.held > 0 || at.handed < self.watermark.segment();
         let due = now.saturating_duration_since(at.told) >= limits::CURSOR_EVERY;
         if at.cursor > at.handed && (last || (worth && due)) {
             self.inbox.control(Control::Advance {

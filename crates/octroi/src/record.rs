@@ -306,6 +306,8 @@ pub struct Progress {
     pub delivered: u64,
     /// Events withheld at the gate.
     pub withheld: u64,
+    /// Everything below is among them; `None`: written by a version that did not say.
+    pub upto: Option<u64>,
 }
 
 impl Progress {
@@ -315,6 +317,7 @@ impl Progress {
         let mut out = vec![self.target];
         out.extend_from_slice(&self.delivered.to_le_bytes());
         out.extend_from_slice(&self.withheld.to_le_bytes());
+        out.extend(self.upto.into_iter().flat_map(u64::to_le_bytes));
         out
     }
 
@@ -328,6 +331,7 @@ impl Progress {
             target: input.u8("target")?,
             delivered: input.u64("delivered")?,
             withheld: input.u64("withheld")?,
+            upto: if input.0.is_empty() { None } else { Some(input.u64("upto")?) },
         })
     }
 }
@@ -544,8 +548,10 @@ mod tests {
 
     #[test]
     fn the_hubs_own_notes_are_read_back() {
-        let progress = Progress { target: 3, delivered: u64::MAX, withheld: 7 };
-        assert_eq!(Progress::read(&progress.to_bytes()), Ok(progress));
+        for upto in [None, Some(9)] {
+            let progress = Progress { target: 3, delivered: u64::MAX, withheld: 7, upto };
+            assert_eq!(Progress::read(&progress.to_bytes()), Ok(progress));
+        }
         let intent = Intent { target: 63, first: 5, last: 9 };
         assert_eq!(Intent::read(&intent.to_bytes()), Ok(intent));
         let refusal = Refusal {

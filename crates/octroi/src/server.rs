@@ -22,18 +22,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use octroi_journal::{Reader, TargetBit};
+use octroi_journal::Reader;
 use octroi_policy::Timestamp;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::backlog::Shelf;
 use crate::clock::Clock;
 use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::identity::Identify;
+use crate::intake::Shares;
 use crate::keeper::{Errand, Keeper};
 use crate::keys::Keys;
 use crate::limits;
@@ -54,13 +56,7 @@ struct RelaySeen {
     kind: &'static str,
     bit: u8,
     view: Arc<ArcSwap<RelayView>>,
-}
-
-impl RelaySeen {
-    fn new(target: &str, kind: &'static str, bit: TargetBit, now: Timestamp) -> Self {
-        let view = Arc::new(ArcSwap::from_pointee(RelayView { since: now, ..RelayView::default() }));
-        Self { target: target.to_owned(), kind, bit: bit.index(), view }
-    }
+    shelf: Arc<Shelf>,
 }
 
 /// Everything that outlives a message.
@@ -99,6 +95,7 @@ pub struct Server {
 struct Threads {
     aggregates: JoinHandle<()>,
     relays: Vec<JoinHandle<()>>,
+    backlogs: JoinHandle<()>,
     keeper: JoinHandle<()>,
     committer: JoinHandle<()>,
     aggregates_stop: Arc<AtomicBool>,
@@ -173,6 +170,7 @@ impl Server {
                 inbox: Arc::clone(&parts.inbox),
                 budget: Arc::new(tokio::sync::Semaphore::new(limits::IN_FLIGHT_BYTES)),
                 clock: Arc::clone(&parts.policy_clock),
+                shares: Shares::new(share_of(&parts.config)),
             },
             sessions: std::mem::take(&mut self.sessions),
             metrics: Arc::clone(&parts.metrics),
@@ -212,7 +210,7 @@ impl Server {
 }
 
 impl Threads {
-    /// Ends aggregates, relays, keeper and committer, in this order: each hands its last to the next.
+    /// Ends aggregates, relays and backlogs, keeper and committer, in this order: each hands its last to the next.
     fn join(mut self, inbox: &Inbox, watermark: &Watermark) {
         let ended = |thread: JoinHandle<()>, name: &str| {
             if thread.join().is_err() {
@@ -227,6 +225,7 @@ impl Threads {
         for relay in self.relays {
             ended(relay, "relay");
         }
+        ended(self.backlogs, "backlogs");
         self.keeper_stop.store(true, Ordering::Release);
         // The last handle: the keeper sees that nobody can ask any more.
         self.requests.take();
@@ -272,6 +271,12 @@ async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
             anyhow::Error::from(error).context(format!("cannot listen on {address}: {hint}")),
         )
     })
+}
+
+/// What one sender may have of the byte budget: as much of it as its messages may take of the journal.
+fn share_of(config: &Config) -> usize {
+    let parts = config.journal.limit / config.journal.source.max(1);
+    limits::IN_FLIGHT_BYTES / usize::try_from(parts).unwrap_or(usize::MAX).max(1)
 }
 
 /// Monotonic time since `origin`, for durations.

@@ -24,6 +24,7 @@ use crate::intake::{Arrived, Intake, Sender};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::pipeline::{Ingress, Pending};
+use crate::policies::Active;
 use crate::sessions::{End, Place, Sessions};
 
 /// What every session shares.
@@ -162,6 +163,8 @@ impl Conversation<'_> {
 
     /// Takes in what was read: events, their records, and the hand-over.
     async fn receive(&mut self, input: &mut BytesMut, events: &mut Vec<Event>, now: Instant) -> Progress {
+        // By then the oldest message that is not answered has waited for long enough.
+        let until = self.pending.front().map_or(now, |pending| pending.since) + limits::ACK_GRACE;
         loop {
             let progress = self.mqtt.receive(input, now.into_std(), limits::EVENTS, events);
             let again = matches!(progress, Progress::EventsFull);
@@ -179,12 +182,7 @@ impl Conversation<'_> {
                             let arrived = Arrived { sender, message, receipt, at: now, received, source };
                             self.shared.ingress.take(&mut self.intake, &active, &arrived);
                             if self.intake.is_full() {
-                                self.pending.extend(
-                                    self.shared
-                                        .ingress
-                                        .hand_over(&mut self.intake, &active, &peer.sender)
-                                        .await,
-                                );
+                                self.hand_over(&active, until).await;
                             }
                         }
                     }
@@ -206,17 +204,24 @@ impl Conversation<'_> {
                     Event::Closed(closed) => self.closed(closed.reason),
                 }
             }
-            if !self.intake.is_empty()
-                && let Some(peer) = &self.peer
-                && let Some(pending) =
-                    self.shared.ingress.hand_over(&mut self.intake, &active, &peer.sender).await
-            {
-                self.pending.push_back(pending);
+            if !self.intake.is_empty() {
+                self.hand_over(&active, until).await;
             }
             if !(again || connected) || self.pending.len() >= limits::SESSION_CHUNKS {
                 return progress;
             }
         }
+    }
+
+    /// Hands over what has gathered. Behind what found no room nothing goes: it would overtake it.
+    async fn hand_over(&mut self, active: &Active, until: Instant) {
+        let Some(peer) = &self.peer else { return };
+        if self.pending.back().is_some_and(|pending| pending.unsent.is_some()) {
+            drop(self.intake.finish(active, &peer.sender));
+            return;
+        }
+        let handed = self.shared.ingress.hand_over(&mut self.intake, active, &peer.sender, until).await;
+        self.pending.extend(handed);
     }
 
     async fn connect(&mut self, connect: Connect, now: Instant) {
@@ -250,7 +255,8 @@ impl Conversation<'_> {
             receive_maximum: Some(limits::RECEIVE_MAXIMUM),
             session_expiry: None,
         };
-        let sender = Sender { identity: identity.clone() };
+        let share = self.shared.ingress.shares.of(identity);
+        let sender = Sender { identity: identity.as_str().into(), share };
         self.peer = Some(Peer { sender, place, ended, version: connect.version, expiry });
         self.mqtt.accept(grant, now.into_std(), &mut events);
         self.take_ends(events);
@@ -323,7 +329,7 @@ impl Conversation<'_> {
         let waits_since = self.pending.front().map(|pending| pending.since);
         if waits_since.is_some_and(|since| now >= since + limits::ACK_GRACE) {
             // A PUBACK with an error would tell the client to forget its message: none is sent.
-            let why = Some("the hub's disk is full; keep your messages and send them again");
+            let why = Some("the hub has no room for your messages now; keep them and send them again");
             self.mqtt.disconnect(DisconnectReason::QuotaExceeded, why, events);
             self.pending.clear();
         }
@@ -358,7 +364,7 @@ impl Conversation<'_> {
     fn closed(&mut self, reason: CloseReason) {
         if !matches!(reason, CloseReason::ClientDisconnect) {
             self.shared.metrics.rejected("connection", reason.name());
-            let identity = self.peer.as_ref().map_or("-", |peer| peer.sender.identity.as_str());
+            let identity = self.peer.as_ref().map_or("-", |peer| &*peer.sender.identity);
             tracing::debug!(identity, reason = reason.name(), "a connection ended");
         }
     }
@@ -394,7 +400,10 @@ impl Conversation<'_> {
             source: active.source(&sender.identity),
         };
         ingress.take(&mut self.intake, &active, &arrived);
-        if let Some(pending) = ingress.hand_over(&mut self.intake, &active, sender).await {
+        let until = Instant::now() + limits::ACK_GRACE;
+        if let Some(pending) = ingress.hand_over(&mut self.intake, &active, sender, until).await
+            && pending.unsent.is_none()
+        {
             // Nobody is there to be told.
             pending.done.await.ok();
         }

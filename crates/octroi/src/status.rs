@@ -127,6 +127,9 @@ pub struct TargetStatus {
     pub pending: u64,
     /// Age of the oldest of them.
     pub oldest_seconds: f64,
+    /// What its backlog takes on disk: what waits for it there holds no segment of the journal back.
+    #[serde(default)]
+    pub backlog_bytes: u64,
     /// Delivered since the start of the journal.
     pub delivered: u64,
     /// Withheld at the second gate since the start of the journal.

@@ -3,10 +3,12 @@
 //! silence (see `octroi_tests::needs`).
 
 mod aggregates;
+mod backlog;
 mod cli;
 mod clients;
 mod deploy;
 mod evasion;
+mod full;
 mod guide;
 mod instrument;
 mod kafka;

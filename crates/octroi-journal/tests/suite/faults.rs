@@ -201,3 +201,36 @@ fn the_quota_refuses_records_and_drops_nothing() {
     journal.append(refused.chunk).unwrap();
     journal.commit(&mut |_| {}).unwrap();
 }
+
+/// Rule 3: what may wait leaves room for what may not, on a full disk and at the quota.
+#[test]
+fn what_may_wait_leaves_headroom_in_the_last_segment_for_what_may_not() {
+    for at_the_quota in [false, true] {
+        let disk = SimDisk::new(1);
+        let limit_bytes = if at_the_quota { 16 * SEGMENT } else { 64 * SEGMENT };
+        let (mut journal, _) = try_open(&disk, Options { limit_bytes, ..options() }).unwrap();
+        let kafka = journal.register_target("kafka", 0).unwrap();
+        let headroom = SEGMENT / 4;
+        loop {
+            if !at_the_quota && disk.allocated() > 10 * SEGMENT {
+                disk.set_capacity(Some(disk.allocated()));
+            }
+            // Small enough to fill a segment to the brim.
+            let small = chunk(&[(kafka.mask(), vec![1; 40])]);
+            if journal.append_leaving(small, headroom).is_err() || journal.commit(&mut |_| {}).is_err() {
+                break;
+            }
+        }
+        let count = read_all(&journal).records.len();
+        for own in 0..10 {
+            put(&mut journal, 0, &[2; 60]);
+            assert_eq!(read_all(&journal).records.len(), count + own + 1, "quota: {at_the_quota}");
+        }
+        let (reopened, recovery) = {
+            drop(journal);
+            try_open(&disk, Options { limit_bytes, ..options() }).unwrap()
+        };
+        assert!(!recovery.is_damaged());
+        assert_eq!(read_all(&reopened).records.len(), count + 10);
+    }
+}

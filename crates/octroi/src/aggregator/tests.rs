@@ -111,7 +111,7 @@ impl Hub {
         let (generation, reader) = (journal.generation(), journal.reader(0));
         let (inbox, watermark, view) = (Arc::<Inbox>::default(), Arc::<Watermark>::default(), Arc::default());
         let parts = (Arc::clone(&inbox), Arc::clone(&watermark), Arc::clone(&view), Arc::clone(&metrics));
-        let committer = Committer::new(journal, ledger, parts.0, parts.1, parts.2, parts.3);
+        let committer = Committer::new((journal, u64::MAX), ledger, parts.0, parts.1, parts.2, parts.3);
         let committer = std::thread::spawn(move || committer.run(|| Duration::ZERO));
         let aggregator = Aggregator {
             bit: bits.aggregates,
@@ -183,7 +183,7 @@ impl Hub {
             chunk.push(RecordKind::Message as u8, targets, &[&header, payload]).unwrap();
         }
         let (done, told) = oneshot::channel();
-        self.work.of.inbox.append(Append { chunk: chunk.finish(), tally, budget: None, done });
+        self.work.of.inbox.append(Append { chunk: chunk.finish(), tally, by: None, budget: None, done });
         told.blocking_recv().unwrap();
         // The watermark moves after the answers: it has once a later group is answered.
         self.wait();

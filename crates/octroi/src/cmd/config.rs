@@ -63,7 +63,11 @@ fn rows(config: &Config) -> Vec<(String, String)> {
         ("hub.data_dir".into(), config.data_dir.display().to_string()),
         ("hub.policy".into(), config.policy.display().to_string()),
         ("hub.keys_dir".into(), config.keys_dir.display().to_string()),
-        ("journal.limit".into(), config.journal_limit.to_string()),
+        ("journal.limit".into(), config.journal.limit.to_string()),
+        ("journal.quarantine_limit".into(), config.journal.quarantine.to_string()),
+        ("journal.hold_limit".into(), config.journal.hold.to_string()),
+        ("journal.backlog_limit".into(), config.journal.backlog.to_string()),
+        ("journal.source_limit".into(), config.journal.source.to_string()),
         ("http.bind".into(), config.http.to_string()),
     ];
     for (n, listener) in config.listeners.iter().enumerate() {

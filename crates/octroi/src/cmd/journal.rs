@@ -19,12 +19,17 @@ pub(super) fn run(command: &JournalCommand, context: &Context) -> Result<Exit, F
     }
 }
 
-/// The journal and the side logs, by name, as far as they are there.
-fn logs(args: &ConfigArg, context: &Context) -> Result<Vec<(&'static str, Inspector)>, Failure> {
+/// The journal, the side logs and the backlogs, by name, as far as they are there.
+fn logs(args: &ConfigArg, context: &Context) -> Result<Vec<(String, Inspector)>, Failure> {
     let config = Config::load(&args.config, &context.environment).or_exit(Exit::Config)?;
+    let mut names = ["journal", Log::Quarantine.name(), Log::Hold.name()].map(str::to_owned).to_vec();
+    let backlogs = std::fs::read_dir(config.data_dir.join("backlog"));
+    let backlogs = backlogs.into_iter().flatten().flatten();
+    let backlogs = backlogs.filter_map(|entry| Some(format!("backlog/{}", entry.file_name().to_str()?)));
+    names.extend(std::collections::BTreeSet::from_iter(backlogs));
     let mut logs = Vec::new();
-    for name in ["journal", Log::Quarantine.name(), Log::Hold.name()] {
-        let path = config.data_dir.join(name);
+    for name in names {
+        let path = config.data_dir.join(&name);
         if path.is_dir() {
             logs.push((name, Inspector::new(Arc::new(RealDisk::new(&path).or_exit(Exit::Io)?))));
         }

@@ -87,6 +87,14 @@ pub struct RawTls {
 pub struct RawJournal {
     /// The most it may take, `20 GiB`; default `10 GiB`.
     pub limit: Option<String>,
+    /// The most the quarantine may take; default an eighth of `limit`, at least `64 MiB`.
+    pub quarantine_limit: Option<String>,
+    /// The most the hold log may take; default an eighth of `limit`, at least `64 MiB`.
+    pub hold_limit: Option<String>,
+    /// The most the backlog of each target may take; default half of `limit`, at least `64 MiB`.
+    pub backlog_limit: Option<String>,
+    /// The most percent of `limit` that the messages of one source may take; default 50.
+    pub source_share: Option<u64>,
 }
 
 /// `[http]`
@@ -193,7 +201,8 @@ impl RawConfig {
             self.listener = over.listener;
         }
         if let Some(journal) = over.journal {
-            overlay!(self.journal.get_or_insert_default(), journal, limit);
+            let under = self.journal.get_or_insert_default();
+            overlay!(under, journal, limit, quarantine_limit, hold_limit, backlog_limit, source_share);
         }
         if let Some(http) = over.http {
             overlay!(self.http.get_or_insert_default(), http, bind);
@@ -247,6 +256,16 @@ pub const KEYS: &[(&str, &str)] = &[
     ("listener[].tls.client_ca", "`file:` PEM authorities of client certificates"),
     ("listener[].tls.crl", "`file:` PEM revocation lists"),
     ("journal.limit", "the most the journal may take; default `10 GiB`"),
+    ("journal.quarantine_limit", "the most the quarantine may take; default an eighth of `journal.limit`"),
+    ("journal.hold_limit", "the most the hold log may take; default an eighth of `journal.limit`"),
+    (
+        "journal.backlog_limit",
+        "the most the backlog of each target may take; default half of `journal.limit`",
+    ),
+    (
+        "journal.source_share",
+        "the most percent of `journal.limit` that one source's messages may take; default 50",
+    ),
     ("http.bind", "metrics, health, API and console; default `127.0.0.1:9464`"),
     ("outlet.<target>.kind", "`archive` or `kafka`"),
     ("outlet.<target>.directory", "archive: where the files go"),

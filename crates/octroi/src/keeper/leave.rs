@@ -342,7 +342,7 @@ impl Keeping {
         }
         tally.fate = Some(fate.clone());
         let (done, told) = oneshot::channel();
-        self.inbox.append(Append { chunk: records.finish(), tally, budget: None, done });
+        self.inbox.append(Append { chunk: records.finish(), tally, by: None, budget: None, done });
         self.leaving.stage = Stage::Announced(fate, told);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The keeper beside a journal's owner and, where it matters, a relay: driven
 //! step by step, so that it can be dropped after any of them.
 
-mod hub;
+pub(crate) mod hub;
 
 use super::*;
 use crate::gate::tests::{AS_IT_IS, Edits, TIGHT};

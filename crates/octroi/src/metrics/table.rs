@@ -83,6 +83,13 @@ pub const TABLE: &[Described] = &[
         },
     },
     Described {
+        name: "octroi_backlog_bytes",
+        kind: Kind::Gauge,
+        labels: &["target"],
+        help: "Size on disk of what was moved out of the journal because this target lags behind.",
+        samples: |out, _, policy| out.by_target(policy, |target| target.backlog_bytes as f64),
+    },
+    Described {
         name: "octroi_build_info",
         kind: Kind::Gauge,
         labels: &["version"],

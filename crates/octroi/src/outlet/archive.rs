@@ -98,7 +98,6 @@ struct Cut {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Intent {
     ToTell,
-    Told,
     OnRecord,
 }
 
@@ -255,11 +254,9 @@ impl Outlet for Archive {
     fn poll(&mut self, wait: Duration, now: Timestamp) -> Result<Progress, DeliverError> {
         self.write_if_due(now)?;
         self.cut_if_due(now);
-        let intend = match &mut self.cut {
-            Some(cut) if cut.intent == Intent::ToTell => {
-                cut.intent = Intent::Told;
-                Some(cut.bounds)
-            }
+        let intend = match &self.cut {
+            // Asked again until it is on record: a full journal loses the note.
+            Some(cut) if cut.intent == Intent::ToTell => Some(cut.bounds),
             _ => None,
         };
         let waiting = self.cut.as_ref().map_or(&self.filling, |cut| &cut.batch);

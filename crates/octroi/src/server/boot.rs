@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use arc_swap::ArcSwap;
 use octroi_journal::{Batch, ChunkBuilder, Journal, OpenError, Options, RealDisk, Recovery, TargetBit};
 use octroi_policy::{Policy, SourceFile, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{Parts, RelaySeen, Server, Threads, elapsed};
 use crate::aggregator::Aggregator;
+use crate::backlog::{Backlogs, Lane, Place, Source};
 use crate::clock::Clock;
 use crate::committer::{Committer, Control, Ended, Inbox};
 use crate::config::{Config, Environment, OutletConfig};
@@ -24,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::outlet::{Outlet, archive, kafka};
-use crate::pipeline::{PolicyClock, Relay};
+use crate::pipeline::{PolicyClock, Relay, RelayView};
 use crate::policies::{self, ActivateError, Active, Bits, Policies, Store};
 use crate::record::{Log, RecordKind};
 use crate::sessions::Sessions;
@@ -40,7 +42,8 @@ pub(super) fn open(
         .map_err(|error| anyhow::Error::from(error).context(format!("cannot make `{}`", data.display())))
         .or_exit(Exit::Io)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).or_exit(Exit::Io)?);
-    let (mut journal, recovery) = open_journal(&data.join("journal"), &config, config.journal_limit)?;
+    let (mut journal, recovery) =
+        open_journal(&data.join("journal"), &config, Size::journal(config.journal.limit))?;
     let mut ledger = replay(&journal, &recovery).or_exit(Exit::Io)?;
     tell(&recovery);
     let wall = Arc::clone(&clock);
@@ -86,11 +89,13 @@ pub(super) fn open(
     let aggregates_stop = Arc::new(AtomicBool::new(false));
     let aggregates = start_aggregates(&parts, Arc::clone(&aggregates_stop), failed_tell.clone())?;
     let relays_stop = Arc::new(AtomicBool::new(false));
-    let (relays, seen) = start_relays(&parts, &keeper, &relays_stop, &failed_tell)?;
+    let (relays, seen, lanes) = start_relays(&parts, &keeper, &relays_stop, &failed_tell)?;
+    let backlogs = start_backlogs(&parts, lanes, Arc::clone(&relays_stop), failed_tell)?;
     parts.relays = seen;
     let threads = Threads {
         aggregates,
         relays,
+        backlogs,
         keeper: keeping,
         committer,
         aggregates_stop,
@@ -133,7 +138,7 @@ fn start_committer(
     failed: Failed,
 ) -> Result<thread::JoinHandle<()>, Failure> {
     let committer = Committer::new(
-        journal,
+        (journal, parts.config.journal.source),
         ledger,
         Arc::clone(&parts.inbox),
         Arc::clone(&parts.watermark),
@@ -157,13 +162,14 @@ fn start_keeper(
     failed: Failed,
 ) -> Result<thread::JoinHandle<()>, Failure> {
     let config = &parts.config;
-    let limit = (config.journal_limit / limits::SIDE_LOG_FRACTION).max(limits::JOURNAL_LEAST_BYTES);
-    let side_log = |log: Log| -> Result<SideLog, Failure> {
-        let (journal, recovery) = open_journal(&config.data_dir.join(log.name()), config, limit)?;
+    let side_log = |log: Log, limit: u64| -> Result<SideLog, Failure> {
+        let directory = config.data_dir.join(log.name());
+        let (journal, recovery) = open_journal(&directory, config, Size::journal(limit))?;
         tell(&recovery);
         SideLog::recover(log, journal, &recovery).or_exit(Exit::Io)
     };
-    let (quarantine, hold) = (side_log(Log::Quarantine)?, side_log(Log::Hold)?);
+    let quarantine = side_log(Log::Quarantine, config.journal.quarantine)?;
+    let hold = side_log(Log::Hold, config.journal.hold)?;
     parts.side_logs = [(Log::Quarantine, &quarantine), (Log::Hold, &hold)]
         .map(|(log, side)| (log, (side.generation(), side.reader())))
         .into();
@@ -228,14 +234,23 @@ fn start_relays(
     keeper: &Arc<Keeper>,
     stop: &Arc<AtomicBool>,
     failed: &Failed,
-) -> Result<(Vec<thread::JoinHandle<()>>, Vec<RelaySeen>), Failure> {
-    let (mut relays, mut seen) = (Vec::new(), Vec::new());
+) -> Result<(Vec<thread::JoinHandle<()>>, Vec<RelaySeen>, Vec<Lane>), Failure> {
+    let (mut relays, mut seen, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
+    let backlogs = parts.config.data_dir.join("backlog");
+    make_directory(&backlogs).or_exit(Exit::Io)?;
     for (target, outlet) in &parts.config.outlets {
         let Some(bit) = bit_of(parts, target) else { continue };
         let outlet_box = open_outlet(target, outlet, parts)?;
-        let relay_seen = RelaySeen::new(target, outlet.kind(), bit, parts.clock.now());
-        let relay = relay(parts, &relay_seen, bit, outlet_box, keeper, stop);
-        let (from, failed) = (cursor(parts, bit), failed.clone());
+        let since = parts.clock.now();
+        let view = Arc::new(ArcSwap::from_pointee(RelayView { since, ..RelayView::default() }));
+        let place = backlog(parts, &backlogs, target, bit);
+        let journal = parts.journal.load();
+        let lane = Lane::recover(place, &parts.reader, &journal, Arc::clone(&view), Instant::now());
+        let (lane, source, from) = lane.or_exit(Exit::Io)?;
+        let (target, kind, shelf) = (target.clone(), outlet.kind(), lane.shelf());
+        let relay_seen = RelaySeen { target, kind, bit: bit.index(), view, shelf };
+        let relay = relay(parts, &relay_seen, (bit, source), outlet_box, keeper, stop);
+        let (target, failed) = (relay_seen.target.clone(), failed.clone());
         relays.push(spawn(&format!("relay-{target}"), move || {
             yield_to_ingest();
             if let Err(error) = relay.run(from, Instant::now) {
@@ -243,14 +258,57 @@ fn start_relays(
             }
         })?);
         seen.push(relay_seen);
+        lanes.push(lane);
     }
-    Ok((relays, seen))
+    Ok((relays, seen, lanes))
+}
+
+/// Where a target's backlog is, or would be: of this journal alone, whose numbers stand in it.
+fn backlog(parts: &Parts, directory: &Path, target: &str, bit: TargetBit) -> Place {
+    let directory = directory.join(format!("{target}@{:016x}", parts.generation));
+    let (config, path) = (parts.config.clone(), directory.clone());
+    let segment_bytes = limits::BACKLOG_SEGMENT_BYTES.min(config.journal.backlog / 16);
+    let size = Size { limit_bytes: config.journal.backlog, segment_bytes };
+    let open = move || {
+        let (journal, recovery) = open_journal(&path, &config, size).map_err(|failure| failure.error)?;
+        tell(&recovery);
+        Ok((journal, recovery))
+    };
+    Place { target: target.to_owned(), bit, directory, open: Box::new(open) }
+}
+
+fn start_backlogs(
+    parts: &Parts,
+    lanes: Vec<Lane>,
+    stop: Arc<AtomicBool>,
+    failed: Failed,
+) -> Result<thread::JoinHandle<()>, Failure> {
+    let backlogs = Backlogs {
+        lanes,
+        inbox: Arc::clone(&parts.inbox),
+        watermark: Arc::clone(&parts.watermark),
+        journal: Arc::clone(&parts.journal),
+        crowded: parts.config.journal.limit / 2,
+        stop,
+    };
+    spawn("backlogs", move || {
+        yield_to_ingest();
+        if let Err(error) = backlogs.run(Instant::now) {
+            failed.blocking_send(Failure::new(Exit::Io, error)).ok();
+        }
+    })
+}
+
+/// Makes a directory, durably.
+fn make_directory(path: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(path)?;
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn relay(
     parts: &Parts,
     seen: &RelaySeen,
-    bit: TargetBit,
+    (bit, reader): (TargetBit, Source),
     outlet: Box<dyn Outlet>,
     keeper: &Arc<Keeper>,
     stop: &Arc<AtomicBool>,
@@ -259,7 +317,7 @@ fn relay(
         target: seen.target.clone(),
         bit,
         generation: parts.generation,
-        reader: parts.reader.at(cursor(parts, bit)),
+        reader,
         outlet,
         origin: format!("{}/{:016x}", parts.config.hub, parts.generation),
         policies: Arc::clone(&parts.policies),
@@ -300,15 +358,29 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<thread::Join
     thread::Builder::new().name(name.to_owned()).spawn(run).or_exit(Exit::Io)
 }
 
-/// Opens a journal, or one of the side logs.
-pub(crate) fn open_journal(path: &Path, config: &Config, limit: u64) -> Result<(Journal, Recovery), Failure> {
+/// What a journal may take, and in what pieces.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    limit_bytes: u64,
+    segment_bytes: u64,
+}
+
+impl Size {
+    /// Of the journal or a side log with that limit.
+    pub(crate) fn journal(limit_bytes: u64) -> Self {
+        Self { limit_bytes, segment_bytes: limits::SEGMENT_BYTES.min(limit_bytes / 16) }
+    }
+}
+
+/// Opens a journal, or one of the logs beside it.
+pub(crate) fn open_journal(path: &Path, config: &Config, size: Size) -> Result<(Journal, Recovery), Failure> {
     let disk = RealDisk::new(path)
         .map_err(|error| anyhow::Error::from(error).context(format!("cannot open `{}`", path.display())))
         .or_exit(Exit::Io)?;
-    let segment_bytes = limits::SEGMENT_BYTES.min(limit / 16);
+    let Size { limit_bytes, segment_bytes } = size;
     // The reserve is a segment: cursors can always be written.
     let options =
-        Options { hub: config.hub.clone(), segment_bytes, limit_bytes: limit, reserve_bytes: segment_bytes };
+        Options { hub: config.hub.clone(), segment_bytes, limit_bytes, reserve_bytes: segment_bytes };
     let mut entropy = || {
         let mut bytes = [0; 8];
         // A journal without randomness could repeat an id of another: better not to start.
@@ -343,9 +415,6 @@ pub(crate) fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<L
             break;
         }
         at = batch.end();
-    }
-    for target in journal.targets() {
-        ledger.cursor_moved(target.bit.index(), target.cursor);
     }
     Ok(ledger)
 }

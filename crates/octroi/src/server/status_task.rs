@@ -114,7 +114,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
         policy: policy_status(&active),
         journal: JournalStatus {
             bytes: journal.bytes,
-            limit_bytes: parts.config.journal_limit,
+            limit_bytes: parts.config.journal.limit,
             records: journal.next_seq,
             full: journal.full,
             fenced: parts.fenced.clone(),
@@ -215,6 +215,7 @@ fn target_status(
         since: view.since.to_string(),
         pending,
         oldest_seconds: oldest as f64 / 1e6,
+        backlog_bytes: relay.shelf.bytes(),
         delivered: done.delivered,
         withheld: done.withheld,
         held: 0,
@@ -239,7 +240,7 @@ fn conservation(journal: &crate::committer::JournalView) -> Conservation {
     let mut unaccounted = journal.ledger.unaccounted();
     for (_, bit, cursor) in &journal.targets {
         let pending = journal.ledger.pending(bit.index());
-        if pending < 0 || (*cursor >= journal.next_seq && pending > 0) {
+        if pending < 0 || (journal.served(*bit, *cursor) >= journal.next_seq && pending > 0) {
             unaccounted += pending.abs();
         }
     }

@@ -93,6 +93,7 @@ pub(crate) fn well() -> Status {
                 since: "2026-11-20T05:12:01Z".to_owned(),
                 pending: 3,
                 oldest_seconds: 0.2,
+                backlog_bytes: 0,
                 delivered,
                 per_second,
                 ..TargetStatus::default()

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::super::leave::Leaving;
 use super::super::*;
+use crate::backlog::{Lane, Place as BacklogPlace, Source};
 use crate::clock::Clock;
 use crate::committer::{Append, Committer, Control, JournalView};
 use crate::gate::tests::{CAMERA, Edits, Key, at, compiled};
@@ -26,7 +27,7 @@ use crate::policies::{Active, Bits, Store};
 use crate::record::{Origin, What};
 use crate::status::OutletState;
 
-pub(super) const DAY: i64 = 86_400_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000;
 
 struct Manual(AtomicI64);
 
@@ -37,27 +38,27 @@ impl Clock for Manual {
 }
 
 /// Where a hub lives, through its restarts.
-pub(super) struct Place {
+pub(crate) struct Place {
     directory: TempDir,
     clock: Arc<Manual>,
     entropy: AtomicU64,
 }
 
 impl Place {
-    pub(super) fn new(now: &str) -> Self {
+    pub(crate) fn new(now: &str) -> Self {
         let clock = Arc::new(Manual(AtomicI64::new(at(now).0)));
         Self { directory: TempDir::new().unwrap(), clock, entropy: AtomicU64::new(7) }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    pub(super) fn set(&self, micros: i64) {
+    pub(crate) fn set(&self, micros: i64) {
         self.clock.0.store(micros, Ordering::Relaxed);
     }
 
@@ -69,7 +70,7 @@ impl Place {
     }
 
     /// Starts under this policy.
-    pub(super) fn open(&self, edits: &Edits) -> Hub {
+    pub(crate) fn open(&self, edits: &Edits) -> Hub {
         let (mut journal, recovery) = self.journal("journal");
         let ledger = crate::server::replay(&journal, &recovery).unwrap();
         let metrics = Arc::new(Metrics::new("test").unwrap());
@@ -117,7 +118,7 @@ impl Place {
         };
         let reader = journal.reader(0);
         let committer = Committer::new(
-            journal,
+            (journal, u64::MAX),
             ledger,
             Arc::clone(&inbox),
             Arc::clone(&watermark),
@@ -126,29 +127,31 @@ impl Place {
         );
         let began = Instant::now();
         let committer = std::thread::spawn(move || drop(committer.run(|| began.elapsed())));
-        Hub { keeping, keeper: Arc::new(keeper), errands, view, metrics, clock, reader, committer }
+        let directory = self.path("backlog");
+        Hub { keeping, keeper: Arc::new(keeper), errands, view, metrics, clock, reader, committer, directory }
     }
 }
 
 /// A hub whose keeper a test drives.
-pub(super) struct Hub {
-    pub(super) keeping: Keeping,
-    pub(super) clock: Arc<PolicyClock>,
+pub(crate) struct Hub {
+    pub(crate) keeping: Keeping,
+    pub(crate) clock: Arc<PolicyClock>,
     keeper: Arc<Keeper>,
     errands: SyncSender<Errand>,
-    view: Arc<ArcSwap<JournalView>>,
+    pub(crate) view: Arc<ArcSwap<JournalView>>,
     metrics: Arc<Metrics>,
     reader: Reader,
     committer: JoinHandle<()>,
+    directory: PathBuf,
 }
 
-pub(super) fn is_idle(hub: &Hub) -> bool {
+pub(crate) fn is_idle(hub: &Hub) -> bool {
     hub.keeping.leaving.is_idle()
 }
 
 impl Hub {
     /// A message of the camera's, decided, on record and acknowledged. What is refused is not kept.
-    pub(super) fn publish(&self, (topic, payload): (&str, &str)) {
+    pub(crate) fn publish(&self, (topic, payload): (&str, &str)) {
         let active = self.keeping.policies.current();
         let received = self.clock.now();
         let source = active.policy.source(CAMERA).unwrap();
@@ -182,11 +185,11 @@ impl Hub {
         message.write_header(&mut header);
         records.push(RecordKind::Message as u8, targets, &[&header, payload.as_bytes()]).unwrap();
         let (done, told) = oneshot::channel();
-        self.keeping.inbox.append(Append { chunk: records.finish(), tally, budget: None, done });
+        self.keeping.inbox.append(Append { chunk: records.finish(), tally, by: None, budget: None, done });
         told.blocking_recv().unwrap();
     }
 
-    pub(super) fn activate(&self, edits: &Edits) {
+    pub(crate) fn activate(&self, edits: &Edits) {
         let (policy, files) = compiled(edits);
         let names: Vec<String> = policy.targets().iter().map(|target| target.id.clone()).collect();
         let (reply, bits) = oneshot::channel();
@@ -197,7 +200,7 @@ impl Hub {
     }
 
     /// Asks for everything in quarantine.
-    pub(super) fn ask(&self, what: What, dry_run: bool) -> oneshot::Receiver<Report> {
+    pub(crate) fn ask(&self, what: What, dry_run: bool) -> oneshot::Receiver<Report> {
         let (reply, told) = oneshot::channel();
         let pick = Pick { all: true, ..Pick::default() };
         let why = "a test".to_owned();
@@ -206,7 +209,7 @@ impl Hub {
     }
 
     /// One step of the keeper, and all that it handed to the journal on disk. Says whether it did anything.
-    pub(super) fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let mut batch = Batch::default();
         let mut moved = self.keeping.turn(&mut batch).unwrap();
         while let Ok(request) = self.keeping.requests.0.try_recv() {
@@ -220,7 +223,7 @@ impl Hub {
     }
 
     /// Steps until there is nothing to do.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let mut quiet = 0;
         while quiet < 3 {
             quiet = if self.step() || !is_idle(self) { 0 } else { quiet + 1 };
@@ -229,7 +232,7 @@ impl Hub {
 
     /// Steps until something holds.
     #[track_caller]
-    pub(super) fn until(&mut self, holds: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&mut self, holds: impl Fn(&Self) -> bool) {
         let began = Instant::now();
         while !holds(self) {
             self.step();
@@ -239,20 +242,20 @@ impl Hub {
     }
 
     /// Everything ends where it is.
-    pub(super) fn crash(self) {
+    pub(crate) fn crash(self) {
         self.keeping.inbox.control(Control::Stop);
         self.committer.join().unwrap();
     }
 
-    pub(super) fn state(&self) -> &State {
+    pub(crate) fn state(&self) -> &State {
         &self.keeping.state
     }
 
-    pub(super) fn kept(&self, log: Log) -> u64 {
+    pub(crate) fn kept(&self, log: Log) -> u64 {
         self.state().from(log, 0, usize::MAX).len() as u64
     }
 
-    pub(super) fn bytes(&self, log: Log) -> u64 {
+    pub(crate) fn bytes(&self, log: Log) -> u64 {
         match log {
             Log::Quarantine => self.keeping.quarantine.bytes(),
             Log::Hold => self.keeping.hold.bytes(),
@@ -260,7 +263,7 @@ impl Hub {
     }
 
     /// What the journal adds up to, once all that was handed over is shown.
-    pub(super) fn ledger(&self) -> Ledger {
+    pub(crate) fn ledger(&self) -> Ledger {
         let (done, told) = oneshot::channel();
         let (kind, bytes) = (RecordKind::Boundary, 0_i64.to_le_bytes().to_vec());
         // A note is shown at once.
@@ -272,7 +275,7 @@ impl Hub {
         self.view.load().ledger.clone()
     }
 
-    pub(super) fn balance(&self) -> Balance {
+    pub(crate) fn balance(&self) -> Balance {
         self.ledger().tally.balance()
     }
 
@@ -290,25 +293,60 @@ impl Hub {
     }
 
     /// Messages in the journal that come from a side log: origin, topic, when they were received.
-    pub(super) fn released(&self) -> Vec<(Origin, String, Timestamp)> {
+    pub(crate) fn released(&self) -> Vec<(Origin, String, Timestamp)> {
         self.messages(|_, message| Some((message.origin?, message.topic.to_owned(), message.received)))
     }
 
-    pub(super) fn first_message(&self) -> u64 {
+    pub(crate) fn first_message(&self) -> u64 {
         self.messages(|seq, _| Some(seq))[0]
     }
 
+    /// Nearly a megabyte of the journal that is for nobody.
+    pub(crate) fn fill(&self) {
+        let mut records = ChunkBuilder::new(1 << 20);
+        records.push(RecordKind::Boundary as u8, 0, &[&vec![0; 900 << 10]]).unwrap();
+        let (done, told) = oneshot::channel();
+        let (chunk, tally) = (records.finish(), Tally::default());
+        self.keeping.inbox.append(Append { chunk, tally, by: None, budget: None, done });
+        told.blocking_recv().unwrap();
+    }
+
+    /// A target's backlog, where its relay reads, and from where on.
+    pub(crate) fn lane(&self, target: &str, view: &Arc<ArcSwap<RelayView>>) -> (Lane, Source, u64) {
+        let bit = self.keeping.policies.current().bit_of(target).unwrap();
+        let directory = self.directory.join(target);
+        std::fs::create_dir_all(&self.directory).unwrap();
+        let path = directory.clone();
+        let open = move || {
+            let (segment_bytes, reserve_bytes) = (4 << 20, 4 << 20);
+            let options =
+                Options { hub: "hub-1".into(), segment_bytes, limit_bytes: 64 << 20, reserve_bytes };
+            Ok(Journal::open(Arc::new(RealDisk::new(&path)?), options, &mut || 5)?)
+        };
+        let place = BacklogPlace { target: target.to_owned(), bit, directory, open: Box::new(open) };
+        Lane::recover(place, &self.reader, &self.view.load(), Arc::clone(view), Instant::now()).unwrap()
+    }
+
     /// A relay to this target, in a thread of its own.
-    pub(super) fn relay(&self, target: &str, outbox: &Outbox) -> Relaying {
+    pub(crate) fn relay(&self, target: &str, outbox: &Outbox) -> Relaying {
+        let (_, source, start) = self.lane(target, &Arc::default());
+        self.relay_from(target, (source, start), outbox)
+    }
+
+    pub(crate) fn relay_from(
+        &self,
+        target: &str,
+        (reader, start): (Source, u64),
+        outbox: &Outbox,
+    ) -> Relaying {
         let active = self.keeping.policies.current();
         let bit = active.bit_of(target).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let cursor = self.view.load().targets.iter().find(|(_, known, _)| *known == bit).map_or(0, |at| at.2);
         let relay = Relay {
             target: target.to_owned(),
             bit,
             generation: self.keeping.generation,
-            reader: self.reader.at(cursor),
+            reader,
             outlet: Box::new(outbox.clone()),
             origin: format!("hub-1/{:016x}", self.keeping.generation),
             policies: Arc::clone(&self.keeping.policies),
@@ -322,19 +360,19 @@ impl Hub {
             view: Arc::new(ArcSwap::from_pointee(RelayView::default())),
             stop: Arc::clone(&stop),
         };
-        let thread = std::thread::spawn(move || relay.run(cursor, Instant::now).unwrap());
+        let thread = std::thread::spawn(move || relay.run(start, Instant::now).unwrap());
         Relaying { thread, stop }
     }
 }
 
 /// A relay that runs.
-pub(super) struct Relaying {
+pub(crate) struct Relaying {
     thread: JoinHandle<()>,
     stop: Arc<AtomicBool>,
 }
 
 impl Relaying {
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         self.stop.store(true, Ordering::Release);
         self.thread.join().unwrap();
     }
@@ -342,7 +380,7 @@ impl Relaying {
 
 /// An outlet that writes down what it is offered, queues it, and acknowledges unless told to take nothing.
 #[derive(Clone, Default)]
-pub(super) struct Outbox(Arc<Mutex<Seen>>);
+pub(crate) struct Outbox(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
@@ -355,31 +393,31 @@ struct Seen {
 }
 
 impl Outbox {
-    pub(super) fn take_nothing(&self, nothing: bool) {
+    pub(crate) fn take_nothing(&self, nothing: bool) {
         self.0.lock().unwrap().takes_nothing = nothing;
     }
 
-    pub(super) fn offered(&self) -> Vec<u64> {
+    pub(crate) fn offered(&self) -> Vec<u64> {
         self.0.lock().unwrap().offered.clone()
     }
 
-    pub(super) fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         self.0.lock().unwrap().ids.clone()
     }
 
-    pub(super) fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.0.lock().unwrap().queue.len()
     }
 
-    pub(super) fn polls(&self) -> u64 {
+    pub(crate) fn polls(&self) -> u64 {
         self.0.lock().unwrap().polls
     }
 
-    pub(super) fn acknowledged(&self) -> Vec<u64> {
+    pub(crate) fn acknowledged(&self) -> Vec<u64> {
         self.0.lock().unwrap().acknowledged.iter().map(|(seq, _)| *seq).collect()
     }
 
-    pub(super) fn topics(&self) -> Vec<String> {
+    pub(crate) fn topics(&self) -> Vec<String> {
         self.0.lock().unwrap().acknowledged.iter().map(|(_, topic)| topic.clone()).collect()
     }
 }

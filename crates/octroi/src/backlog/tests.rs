@@ -1,0 +1,253 @@
+//! A lane beside a journal's owner and relays, stepped, so that everything can
+//! be dropped after any step.
+
+use super::*;
+use crate::gate::tests::{AS_IT_IS, Edits, TIGHT};
+use crate::keeper::tests::hub::{Hub, Outbox, Place as Home, Relaying};
+use crate::record::Log;
+
+const THEN: &str = "2026-11-20T06:14:03Z";
+const CLOUD: &str = "cloud-confiance";
+const RENNES: &str = "dc-rennes";
+/// To dc-rennes, and in a transformed copy to the cloud.
+const COUNT: (&str, &str) = ("ville/mobilite/cam-0007/count", r#"{"count":17,"device":"cam-0007"}"#);
+/// One more source's topic: another policy epoch, and the counts go as before.
+const OTHER: &Edits = &[(
+    "[[classify]]\nid = \"mobilite-plaques\"",
+    "[[classify]]\nid = \"bornes\"\nwhen = { topic = \"ville/mobilite/+/etat\" }\nlevel = \"internal\"\n\n\
+     [[classify]]\nid = \"mobilite-plaques\"",
+)];
+
+fn view(state: OutletState) -> Arc<ArcSwap<RelayView>> {
+    Arc::new(ArcSwap::from_pointee(RelayView { state, ..RelayView::default() }))
+}
+
+/// A hub whose cloud is down while dc-rennes takes everything, and what moves its backlog.
+struct Rig {
+    hub: Hub,
+    backlogs: Backlogs,
+    cloud: Option<(Source, u64)>,
+    rennes: Relaying,
+}
+
+impl Rig {
+    fn start(home: &Home, cloud: OutletState) -> Self {
+        let hub = home.open(AS_IT_IS);
+        let (rennes, source, start) = hub.lane(RENNES, &view(OutletState::Up));
+        let relaying = hub.relay_from(RENNES, (source, start), &Outbox::default());
+        let (cloud, source, start) = hub.lane(CLOUD, &view(cloud));
+        let backlogs = Backlogs {
+            lanes: vec![cloud, rennes],
+            inbox: Arc::clone(&hub.keeping.inbox),
+            watermark: Arc::clone(&hub.keeping.watermark),
+            journal: Arc::clone(&hub.view),
+            crowded: u64::MAX,
+            stop: Arc::default(),
+        };
+        Self { hub, backlogs, cloud: Some((source, start)), rennes: relaying }
+    }
+
+    /// Three counts in each of three segments, and one in a fourth.
+    fn publish(&mut self) {
+        for segment in 0..4 {
+            for _ in 0..if segment < 3 { 3 } else { 1 } {
+                self.hub.publish(COUNT);
+            }
+            for _ in 0..if segment < 3 { 5 } else { 0 } {
+                self.hub.fill();
+            }
+        }
+        let watermark = Arc::clone(&self.backlogs.watermark);
+        self.hub.until(|hub| {
+            let bit = hub.keeping.policies.current().bit_of(RENNES).unwrap();
+            let seen = hub.view.load();
+            let known = seen.targets.iter().find(|(_, known, _)| *known == bit).unwrap();
+            seen.served(bit, known.2) >= watermark.segment()
+        });
+    }
+
+    fn turn(&mut self, later: Duration) -> bool {
+        let moved = self.backlogs.turn(&mut Batch::default(), Instant::now() + later).unwrap();
+        self.hub.ledger();
+        moved
+    }
+
+    /// Turns until the shared journal keeps nothing for the cloud but what stands in the segment being written.
+    fn moved(&mut self) {
+        let began = Instant::now();
+        self.let_go();
+        while self.backlogs.lanes[0].cursor < self.backlogs.watermark.segment() {
+            self.turn(Duration::ZERO);
+            assert!(began.elapsed().as_secs() < 20, "it is not moved");
+        }
+    }
+
+    /// Nothing waits for anybody else.
+    fn let_go(&self) {
+        let cursor = self.backlogs.watermark.get();
+        for (name, target, _) in &self.hub.view.load().targets {
+            if ![CLOUD, RENNES].contains(&name.as_str()) {
+                let (target, delivered, withheld) = (*target, 0, 0);
+                self.backlogs.inbox.control(Control::Advance { target, cursor, delivered, withheld });
+            }
+        }
+    }
+
+    /// Of the journal on disk, with its reserve; everything is shown by now.
+    fn bytes(&self) -> u64 {
+        self.hub.ledger();
+        self.hub.view.load().bytes
+    }
+
+    fn relay(&mut self, outbox: &Outbox) -> Relaying {
+        self.hub.relay_from(CLOUD, self.cloud.take().unwrap(), outbox)
+    }
+
+    fn crash(self) {
+        self.rennes.end();
+        self.hub.crash();
+    }
+}
+
+/// In order, each once.
+fn is_whole(outbox: &Outbox) -> bool {
+    let seqs = outbox.acknowledged();
+    seqs.len() == 10 && seqs.is_sorted_by(|one, next| one < next)
+}
+
+#[test]
+fn what_is_moved_leaves_in_order_and_once_whatever_crashes_on_the_way() {
+    for (turns, in_the_middle) in (0..4).flat_map(|turns| [(turns, false), (turns, true)]) {
+        let home = Home::new(THEN);
+        let mut rig = Rig::start(&home, OutletState::Down);
+        rig.publish();
+        for _ in 0..turns {
+            rig.turn(Duration::ZERO);
+        }
+        if in_the_middle {
+            // Copied and synced, and the journal's owner is not told.
+            rig.backlogs.lanes[0].move_on(&mut Batch::default()).unwrap();
+        }
+        rig.crash();
+        let mut rig = Rig::start(&home, OutletState::Down);
+        rig.moved();
+        assert!(rig.bytes() <= 3 * (4 << 20), "after {turns}: {} in the journal", rig.bytes());
+        let outbox = Outbox::default();
+        let relay = rig.relay(&outbox);
+        rig.hub.until(|_| outbox.acknowledged().len() >= 10);
+        assert!(is_whole(&outbox), "after {turns} turns, {in_the_middle}: {:?}", outbox.acknowledged());
+        relay.end();
+        let (ledger, bit) = (rig.hub.ledger(), rig.backlogs.lanes[0].place.bit.index());
+        assert_eq!((ledger.pending(bit), ledger.unaccounted()), (0, 0));
+        rig.crash();
+        // The next start finds nothing that waits, and lets the backlog go.
+        let rig = Rig::start(&home, OutletState::Down);
+        assert!(!home.path("backlog").join(CLOUD).exists(), "after {turns}");
+        rig.crash();
+    }
+}
+
+#[test]
+fn a_crash_while_a_backlog_is_delivered_sends_again_what_was_not_on_record_and_nothing_else() {
+    let home = Home::new(THEN);
+    let mut rig = Rig::start(&home, OutletState::Down);
+    rig.publish();
+    rig.moved();
+    let (first, second) = (Outbox::default(), Outbox::default());
+    first.take_nothing(true);
+    let relay = rig.relay(&first);
+    rig.hub.until(|_| first.queued() == 10);
+    // The outlet has them all and says nothing: the stop gives up on it, and nothing is done with.
+    drop(relay);
+    rig.crash();
+    let mut rig = Rig::start(&home, OutletState::Down);
+    let relay = rig.relay(&second);
+    rig.hub.until(|_| second.acknowledged().len() >= 10);
+    assert!(is_whole(&second), "{:?}", second.acknowledged());
+    relay.end();
+    rig.crash();
+}
+
+#[test]
+fn what_was_in_flight_when_it_was_moved_is_gated_again_from_the_backlog_and_leaves_once() {
+    let home = Home::new(THEN);
+    let mut rig = Rig::start(&home, OutletState::Down);
+    let outbox = Outbox::default();
+    outbox.take_nothing(true);
+    let relay = rig.relay(&outbox);
+    rig.publish();
+    rig.hub.until(|_| outbox.queued() == 10);
+    rig.moved();
+    // A new epoch: what is in flight is dropped, and offered again from its first on.
+    rig.hub.activate(OTHER);
+    rig.hub.until(|_| outbox.offered().len() >= 20 && outbox.queued() == 10);
+    outbox.take_nothing(false);
+    rig.hub.until(|_| outbox.acknowledged().len() >= 10);
+    assert!(is_whole(&outbox), "{:?}", outbox.acknowledged());
+    relay.end();
+    rig.crash();
+}
+
+#[test]
+fn a_tightened_policy_reaches_a_backlog() {
+    let home = Home::new(THEN);
+    let mut rig = Rig::start(&home, OutletState::Down);
+    rig.publish();
+    rig.moved();
+    rig.hub.activate(TIGHT);
+    let outbox = Outbox::default();
+    let relay = rig.relay(&outbox);
+    rig.hub.until(|hub| hub.kept(Log::Hold) == 10);
+    assert_eq!(outbox.offered(), [] as [u64; 0]);
+    relay.end();
+    rig.crash();
+}
+
+#[test]
+fn a_target_that_is_merely_behind_keeps_the_journal_and_one_that_takes_nothing_for_long_does_not() {
+    let home = Home::new(THEN);
+    let mut rig = Rig::start(&home, OutletState::Up);
+    rig.publish();
+    assert!(!rig.turn(limits::LAGGARD_AFTER / 2), "it may catch up");
+    rig.backlogs.crowded = 0;
+    assert!(rig.backlogs.lanes[0].lags(rig.backlogs.watermark.segment(), true, Instant::now()));
+    rig.backlogs.crowded = u64::MAX;
+    assert!(rig.turn(limits::LAGGARD_AFTER * 2), "it takes nothing, whatever its outlet says");
+    rig.crash();
+}
+
+#[test]
+fn while_every_target_is_behind_nothing_is_moved() {
+    let home = Home::new(THEN);
+    let mut rig = Rig::start(&home, OutletState::Down);
+    rig.publish();
+    rig.backlogs.lanes.pop();
+    assert!(!rig.turn(Duration::ZERO), "it would free nothing");
+    rig.crash();
+}
+
+#[test]
+fn what_finds_no_room_in_a_backlog_stays_in_the_journal_and_is_moved_once_there_is_some() {
+    let home = Home::new(THEN);
+    let mut rig = Rig::start(&home, OutletState::Down);
+    rig.publish();
+    rig.let_go();
+    let full = rig.bytes();
+    let open = std::mem::replace(
+        &mut rig.backlogs.lanes[0].place.open,
+        Box::new(|| Err(anyhow::anyhow!("no space left on device"))),
+    );
+    for _ in 0..3 {
+        assert!(!rig.turn(Duration::ZERO));
+    }
+    assert_eq!(rig.bytes(), full);
+    rig.backlogs.lanes[0].place.open = open;
+    rig.moved();
+    assert!(rig.bytes() < full);
+    let outbox = Outbox::default();
+    let relay = rig.relay(&outbox);
+    rig.hub.until(|_| outbox.acknowledged().len() >= 10);
+    assert!(is_whole(&outbox), "{:?}", outbox.acknowledged());
+    relay.end();
+    rig.crash();
+}

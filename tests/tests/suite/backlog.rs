@@ -1,0 +1,140 @@
+//! A dead target does not hold the disk of the others: what waits for it is
+//! moved out of the shared journal, and leaves whole once the target is back.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use octroi_tests::hub::Hub;
+use octroi_tests::load::{Load, Plan, Stream, Version};
+use octroi_tests::oracle::{Evidence, judge};
+use octroi_tests::process::wait_until;
+use octroi_tests::{needs, policy, report};
+
+/// The target that is down. It gets little; the metropolis's datacenter gets much.
+const DEAD: &str = "dc-bretagne";
+const SEGMENT: u64 = 4 << 20;
+
+/// Plates with a picture of `bytes` beside them.
+pub(crate) fn pictures(bytes: usize) -> Stream {
+    let payload = format!(
+        r#"{{"type":"AnprFlowObserved","device":"cam-%N%","ts":"2026-11-20T06:01:10Z","plate":"T-%ID%","image":"{}"}}"#,
+        "x".repeat(bytes)
+    );
+    // For the life of the test's process, as a constant would be.
+    Stream { name: "picture", payload: payload.leak(), ..policy::PLATES }
+}
+
+/// Bytes that the files below a directory have on disk or reserved there.
+pub(crate) fn size(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    // A segment may go while it is looked at.
+    let sizes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => size(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+/// The most that journal and backlogs take while it lives.
+struct Peak {
+    stop: Arc<AtomicBool>,
+    most: Arc<AtomicU64>,
+}
+
+impl Peak {
+    fn watch(hub: &Hub) -> Self {
+        let (stop, most) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (ended, sink, data) = (Arc::clone(&stop), Arc::clone(&most), hub.data());
+        std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                let now = size(&data.join("journal")) + size(&data.join("backlog"));
+                sink.fetch_max(now, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        });
+        Self { stop, most }
+    }
+
+    fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.most.load(Ordering::Relaxed)
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[test]
+fn a_dead_target_holds_no_more_disk_than_what_waits_for_it_over_kills_and_gets_it_all_in_order() {
+    let _machine = needs::exclusive();
+    let mut hub = Hub::prepared(&[], "");
+    hub.configure("[journal]\nlimit = \"64 MiB\"\n");
+    hub.obstruct(DEAD);
+    hub.run();
+    let peak = Peak::watch(&hub);
+    let streams = [pictures(16 << 10), policy::WASTE];
+    // The long form: 10 GiB.
+    let pictures = if needs::long() { 328_000 } else { 3_000 };
+    let plan =
+        Plan { version: Version::V5, connections: 2, window: 40, rate: None, messages: Some(pictures) };
+    // Far more than the journal may take: were the dead target's segments kept, it would be full long before.
+    let much = Load::start(hub.mqtt(), &streams[..1], plan, 0);
+    let few = Plan { rate: Some(50), messages: None, ..plan };
+    let little = Load::start(hub.mqtt(), &streams[1..], few, 1);
+    let patience = Duration::from_secs(if needs::long() { 1_800 } else { 240 });
+    for part in 1..=3 {
+        let due = part * pictures / 2;
+        wait_until("the pictures pass", patience, || much.acknowledged() >= due);
+        if part < 3 {
+            hub.kill();
+            hub.run();
+        }
+    }
+    let much = much.finish(patience);
+    let mut little = little.stop(Duration::from_secs(60));
+    for sent in little.connections.iter_mut().flatten() {
+        sent.stream = 1;
+    }
+    // What waits, as the hub counts it, and what it takes on disk: a record and its place in a frame.
+    let waiting = hub.metrics().sum("octroi_outlet_pending", &[&format!("target=\"{DEAD}\"")]);
+    let waits = waiting as u64 * 512;
+    let used = || size(&hub.data().join("journal")) + size(&hub.data().join("backlog"));
+    // Each of the two logs has a reserve, of one segment, from its start on.
+    let reserves = 2 * SEGMENT;
+    wait_until("the journal lets go", Duration::from_secs(60), || used() <= waits + 2 * SEGMENT + reserves);
+    let backlog = hub.metrics().sum("octroi_backlog_bytes", &[&format!("target=\"{DEAD}\"")]);
+    report::table(
+        "one target down",
+        &[
+            ("went to the other", mebibytes(2 * pictures * (16 << 10))),
+            ("waits for the dead one", format!("{waiting} records, {} at most", mebibytes(waits))),
+            ("on disk, journal and backlog", mebibytes(used())),
+            ("of which reserves", mebibytes(reserves)),
+            ("most on disk meanwhile", mebibytes(peak.end())),
+        ],
+    );
+    assert!(waiting > 100.0 && backlog > 0.0, "{waiting} wait, {backlog} bytes are moved");
+
+    hub.clear(DEAD);
+    hub.kill();
+    hub.run();
+    let scrape = hub.drained(patience);
+    let delivered = hub.archives();
+    let evidence = Evidence {
+        streams: &streams,
+        outcomes: &[much, little],
+        delivered: &delivered,
+        scrape: &scrape,
+        repeats_allowed: 0,
+    };
+    judge(&evidence).assert_kept("one target down, two kills, and back");
+    hub.terminate();
+    hub.run();
+    let backlogs: Vec<_> = fs::read_dir(hub.data().join("backlog")).unwrap().collect();
+    assert!(backlogs.is_empty(), "nothing waits, and nothing is left: {backlogs:?}");
+}
