@@ -134,6 +134,9 @@ impl Ingress {
                 self.inbox.append(Append { chunk, tally, budget: Some(budget), done });
             }
         }
+        // The journal's owner, woken or back from its sync, may wait for a processor. A kernel that does not
+        // preempt for a wake-up would let it wait for the rest of this thread's slice, and all publishers with it.
+        std::thread::yield_now();
         Some(Pending { answers, done: told, since })
     }
 }
