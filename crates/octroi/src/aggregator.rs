@@ -33,6 +33,7 @@ use crate::gate::{Gate, Way};
 use crate::ledger::{Done, Tally};
 use crate::limits;
 use crate::metrics::{Metrics, OTHER, TargetMetrics};
+use crate::patience::Patience;
 use crate::pipeline::PolicyClock;
 use crate::policies::{Active, Policies};
 use crate::record::{Aggregate, Message, RecordKind, WindowClosed};
@@ -103,24 +104,8 @@ impl Aggregator {
     pub fn run(self, view: &JournalView, generation: u64) -> Result<(), AggregatorError> {
         let mut work = Work::open(self, view, generation);
         let mut batch = Batch::default();
-        loop {
-            let stopping = work.of.stop.load(Ordering::Acquire);
-            // Taken before the watermark: what arrived up to here is on disk by then, lateness aside.
-            let now = work.of.clock.now();
-            let seen = work.of.watermark.get();
-            while work.consume(seen, &mut batch)? {
-                // Behind: time goes by what was read, so that no window stays open for want of its end.
-                let latest = work.latest;
-                work.close(latest, Duration::ZERO);
-                work.store(false);
-            }
-            work.close(now, if stopping { limits::ACK_GRACE } else { limits::RELAY_IDLE });
-            work.store(stopping);
-            if stopping {
-                return Ok(());
-            }
-            work.of.watermark.wait_past(seen, limits::RELAY_IDLE);
-        }
+        while work.step(&mut batch, Patience::Waits)? {}
+        Ok(())
     }
 }
 
@@ -164,6 +149,26 @@ impl Work {
         };
         work.of.reader.seek(work.book.cursor);
         work
+    }
+
+    /// Gathers what there is, publishes what is over, stores it if it is time. Says whether there is another.
+    fn step(&mut self, batch: &mut Batch, patience: Patience) -> Result<bool, AggregatorError> {
+        let stopping = self.of.stop.load(Ordering::Acquire);
+        // Taken before the watermark: what arrived up to here is on disk by then, lateness aside.
+        let now = self.of.clock.now();
+        let seen = self.of.watermark.get();
+        while self.consume(seen, batch)? {
+            // Behind: time goes by what was read, so that no window stays open for want of its end.
+            let latest = self.latest;
+            self.close(latest, Duration::ZERO);
+            self.store(false);
+        }
+        self.close(now, patience.at_most(if stopping { limits::ACK_GRACE } else { limits::RELAY_IDLE }));
+        self.store(stopping);
+        if !stopping {
+            self.of.watermark.wait_past(seen, patience.at_most(limits::RELAY_IDLE));
+        }
+        Ok(!stopping)
     }
 
     /// Reads and gathers one batch. Says whether there may be more before `seen`.

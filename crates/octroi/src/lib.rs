@@ -25,6 +25,7 @@ pub mod listener;
 pub mod load;
 pub mod metrics;
 pub mod outlet;
+pub mod patience;
 pub mod pipeline;
 pub mod policies;
 pub mod record;
