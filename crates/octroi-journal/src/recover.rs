@@ -249,9 +249,9 @@ fn set_aside(
     Ok(name)
 }
 
-/// Puts zeros over a torn tail. Not by cutting: after a crash half way a short file would look as if
-/// somebody had cut it.
-fn clear(file: &dyn DiskFile, range: Range<u64>, size: u64) -> io::Result<()> {
+/// Puts zeros over what was never acknowledged. Not by cutting: after a crash half way a short file would
+/// look as if somebody had cut it.
+pub(crate) fn clear(file: &dyn DiskFile, range: Range<u64>, size: u64) -> io::Result<()> {
     const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
     let mut at = range.start;
     while at < range.end {
