@@ -16,6 +16,7 @@ mod outage;
 mod pages;
 mod policy;
 mod routes;
+mod schema;
 mod side_logs;
 mod stop;
 mod tidy;
