@@ -36,7 +36,7 @@ use crate::metrics::{Metrics, OTHER, TargetMetrics};
 use crate::pipeline::PolicyClock;
 use crate::policies::{Active, Policies};
 use crate::record::{Aggregate, Message, RecordKind, WindowClosed};
-use book::{Book, Place};
+use book::{Book, BookError, Place};
 
 /// What the aggregates' thread owns.
 pub struct Aggregator {
@@ -62,10 +62,21 @@ pub struct Aggregator {
     pub stop: Arc<AtomicBool>,
 }
 
-/// The journal cannot be read; the hub stops.
+/// The aggregates' thread cannot go on; the hub stops.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal cannot be read for the aggregates")]
-pub struct AggregatorError(#[source] ReadError);
+pub enum AggregatorError {
+    /// The journal cannot be read.
+    #[error("the journal cannot be read for the aggregates")]
+    Journal(#[source] ReadError),
+    /// What was stored is a later release's: it stays as it is.
+    #[error("`{}` cannot be taken up: {reason}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
 
 /// An aggregator at work.
 struct Work {
@@ -101,7 +112,7 @@ impl Aggregator {
     /// # Errors
     /// See [`AggregatorError`].
     pub fn run(self, view: &JournalView, generation: u64) -> Result<(), AggregatorError> {
-        let mut work = Work::open(self, view, generation);
+        let mut work = Work::open(self, view, generation)?;
         let mut batch = Batch::default();
         loop {
             let stopping = work.of.stop.load(Ordering::Acquire);
@@ -126,7 +137,7 @@ impl Aggregator {
 
 impl Work {
     /// Takes up what was stored.
-    fn open(of: Aggregator, view: &JournalView, generation: u64) -> Self {
+    fn open(of: Aggregator, view: &JournalView, generation: u64) -> Result<Self, AggregatorError> {
         let known = view.targets.iter().find(|(_, bit, _)| *bit == of.bit);
         let place = Place {
             generation,
@@ -136,7 +147,13 @@ impl Work {
         };
         let closed = view.ledger.tally.closed.clone();
         let (now, active) = (of.clock.now(), of.policies.current());
-        let mut book = Book::read(&of.path, &place).unwrap_or_else(|error| {
+        let read = match Book::read(&of.path, &place) {
+            Err(error @ BookError::Newer(_)) => {
+                return Err(AggregatorError::Newer { path: of.path, reason: error.to_string() });
+            }
+            other => other,
+        };
+        let mut book = read.unwrap_or_else(|error| {
             tracing::error!(error = %anyhow::Error::from(error), path = %of.path.display(),
                 "what was gathered for aggregates is lost: windows that have begun will not be published");
             let mut book = Book::at(&place);
@@ -163,7 +180,7 @@ impl Work {
             of,
         };
         work.of.reader.seek(work.book.cursor);
-        work
+        Ok(work)
     }
 
     /// Reads and gathers one batch. Says whether there may be more before `seen`.
@@ -171,7 +188,10 @@ impl Work {
         if self.book.cursor >= seen {
             return Ok(false);
         }
-        self.of.reader.next(Some(self.of.bit), limits::RELAY_READ_BYTES, batch).map_err(AggregatorError)?;
+        self.of
+            .reader
+            .next(Some(self.of.bit), limits::RELAY_READ_BYTES, batch)
+            .map_err(AggregatorError::Journal)?;
         let (policies, keys) = (Arc::clone(&self.of.policies), Arc::clone(&self.of.keys));
         let active = policies.current();
         let now = self.of.clock.now();
