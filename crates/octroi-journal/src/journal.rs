@@ -154,7 +154,7 @@ impl Journal {
         let mut journal = Journal {
             generation: found.header.generation,
             salt_seed,
-            shared: Arc::new(Shared::new(view)),
+            shared: Arc::new(Shared::new(view, &found.report.fenced)),
             segments: sized,
             active: Active {
                 base: found.header.base_seq,

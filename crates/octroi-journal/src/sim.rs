@@ -218,7 +218,10 @@ impl SimDisk {
         let state = self.lock_state();
         let copy = SimDisk::new(state.seed);
         for (name, inode) in &state.names {
-            copy.put_shared(name, state.inodes.get(inode).map(|inode| Arc::clone(&inode.seen)).unwrap_or_default());
+            copy.put_shared(
+                name,
+                state.inodes.get(inode).map(|inode| Arc::clone(&inode.seen)).unwrap_or_default(),
+            );
         }
         copy
     }

@@ -33,6 +33,7 @@ pub mod release;
 pub mod server;
 pub mod session;
 pub mod sessions;
+pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod tls;

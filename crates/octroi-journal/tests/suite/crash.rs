@@ -221,7 +221,10 @@ fn nothing_acknowledged_is_lost_by_a_crash_at_any_sync() {
         }
         seed += 1;
     }
-    println!("OCTROI_SEED={first}: {crashes} power losses in {} workloads, 0 lost; {fulls} groups found the disk full", seed - first);
+    println!(
+        "OCTROI_SEED={first}: {crashes} power losses in {} workloads, 0 lost; {fulls} groups found the disk full",
+        seed - first
+    );
     assert!(crashes >= CRASHES && fulls >= 20, "{crashes} crashes, {fulls} full disks");
 }
 

@@ -73,7 +73,7 @@ fn look(disk: &SimDisk, options: &Options, known: &Records, what: &str) -> Seen 
     let names: Vec<_> = journal.targets().into_iter().map(|target| target.name).collect();
     assert_eq!(names, ["kafka"], "{what}: the registry is lost");
     let found = recovery.is_damaged() || recovery.torn_bytes > 0;
-    assert_eq!(found, !inspected.is_sound() || inspected.tail_bytes > 0, "{what}: verify disagrees");
+    assert_eq!(found, !inspected.is_sound() || inspected.tail_bytes() > 0, "{what}: verify disagrees");
     Seen { found, lost: missing.len() }
 }
 
@@ -135,7 +135,10 @@ fn a_flipped_bit_in_a_sealed_segment_of_1_mib_is_found_and_takes_one_frame_at_mo
     let mut random = Random(seed());
     let bits: Vec<usize> = (0..2_000).map(|_| (random.next() % (bytes.len() as u64 * 8)) as usize).collect();
     let (flips, losses) = flip_each(&sealed, &bytes, bits.into_iter());
-    println!("OCTROI_SEED={}: 1 MiB, sampled: {flips} flips found, {losses} cost one frame, none more", seed());
+    println!(
+        "OCTROI_SEED={}: 1 MiB, sampled: {flips} flips found, {losses} cost one frame, none more",
+        seed()
+    );
     assert!(flips == 2_000 && losses > 1_000, "{losses}");
 }
 
