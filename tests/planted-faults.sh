@@ -72,7 +72,7 @@ fault "no topic guard" engine.rs \
 fault "dates do not count" place.rs \
     '(Self::Until(until), Some(date)) => date <= until' '(Self::Until(_), Some(_)) => true'
 fault "a lapse moves the place" engine.rs \
-    'obstacle(None).is_none().then(||' 'obstacle(Some(today)).is_none().then(||'
+    'obstacle(label, way, None, &self.lifted)' 'obstacle(label, way, self.boundaries.last().copied(), &self.lifted)'
 fault "a copy has no highest level" place.rs \
     'if out.level > self.max_level {' 'if false && out.level > self.max_level {'
 fault "field_absent always holds" engine/condition.rs \
@@ -91,6 +91,12 @@ fault "one duty is enough" place.rs \
     'self.duties.iter().find(fails)' 'self.duties.iter().take(1).find(fails)'
 fault "a derogation without end" place.rs \
     '&& on.is_none_or(|date| date <= lifted.expires)' ''
+fault "a derogation lifts an obligation" place.rs \
+    'requirement.legal_status != LegalStatus::Obligation' 'requirement.legal_status != LegalStatus::Obligation || true'
+fault "a requirement to come decides the place" place.rs \
+    'in_choice: requirement.from' 'in_choice: true || requirement.from'
+fault "a transform applies to any marking" place.rs \
+    'self.only.is_some_and(|only| !label.markings.is_subset(only))' 'false'
 fault "a transform lowers without an aggregate" place.rs \
     'may_lower: aggregates && transform' 'may_lower: transform'
 fault "two spaces are one" engine.rs \

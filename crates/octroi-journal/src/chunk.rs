@@ -91,11 +91,12 @@ impl Chunk {
     }
 }
 
-/// Gathers records into chunks; one allocation per chunk.
+/// Gathers records into chunks; one allocation per chunk, once chunks are about as large as those before.
 #[derive(Debug)]
 pub struct ChunkBuilder {
     chunk: Chunk,
-    capacity: usize,
+    /// Bytes of the next chunk, as far as one can tell; nothing is allocated before its first record.
+    expected: usize,
 }
 
 /// A record that no chunk takes.
@@ -110,10 +111,12 @@ pub enum PushError {
 }
 
 impl ChunkBuilder {
-    /// `capacity`: bytes that a chunk is expected to hold.
-    pub fn new(capacity: usize) -> ChunkBuilder {
-        let capacity = capacity.min(MAX_CHUNK_BYTES).saturating_add(FRAME_HEAD);
-        ChunkBuilder { chunk: Chunk::of(FrameKind::Data, Vec::with_capacity(capacity)), capacity }
+    /// `expected`: bytes that the first chunk may hold; each later one is expected to be like the last.
+    pub fn new(expected: usize) -> ChunkBuilder {
+        ChunkBuilder {
+            chunk: Chunk::of(FrameKind::Data, Vec::new()),
+            expected: expected.min(MAX_CHUNK_BYTES),
+        }
     }
 
     /// Adds a record whose content is `parts`, one after the other; bit n of `targets` is target n's.
@@ -125,6 +128,9 @@ impl ChunkBuilder {
         let body = self.len().saturating_add(RECORD_HEAD).saturating_add(content);
         if body > MAX_CHUNK_BYTES {
             return Err(PushError::TooLarge(body));
+        }
+        if self.is_empty() {
+            self.chunk.frame.reserve(self.expected);
         }
         push_record(&mut self.chunk.frame, kind, targets, parts);
         self.chunk.count = self.chunk.count.saturating_add(1);
@@ -144,8 +150,8 @@ impl ChunkBuilder {
 
     /// Gives the chunk, CRC computed, and starts the next.
     pub fn finish(&mut self) -> Chunk {
-        let next = Chunk::of(FrameKind::Data, Vec::with_capacity(self.capacity));
-        let mut chunk = std::mem::replace(&mut self.chunk, next);
+        let mut chunk = std::mem::replace(&mut self.chunk, Chunk::of(FrameKind::Data, Vec::new()));
+        self.expected = chunk.frame.len();
         chunk.seal_body();
         chunk
     }

@@ -7,6 +7,7 @@
 //! | `{base_seq:020}.log` | a segment; `base_seq` is the sequence number of its first record |
 //! | `{base_seq:020}.new` | a segment in the making; nothing in it was ever acknowledged; removed at open |
 //! | `{n:06}-{base_seq:020}-{offset}.torn` | bytes that were cut off a torn tail; the newest 8 are kept |
+//! | `{base_seq:020}-{from}-{to}.damaged` | a repair's copy of bytes that were not as they were written; never removed by this crate |
 //! | `reserve` | blocks held for cursors and trimming; its content means nothing |
 //! | `lock` | locked by the one owner; empty |
 //!

@@ -8,7 +8,9 @@ use crate::format::{
     FRAMES_AT, FrameHeader, FrameKind, HeaderError, SegmentHeader, segment_base, segment_name,
 };
 use crate::reader::Entry;
+use crate::recover;
 use crate::scan::{Scanner, Step, read_header};
+use crate::targets::Target;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -72,27 +74,56 @@ pub enum Finding<'a> {
     },
 }
 
-/// What is in a journal, all in all.
+/// A damaged place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Where in the file.
+    pub bytes: Range<u64>,
+    /// The records that were there; empty where a second copy exists.
+    pub lost: Range<u64>,
+}
+
+/// What is in a segment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Segments with a readable header.
-    pub segments: u64,
+pub struct SegmentSummary {
+    /// File name.
+    pub name: String,
     /// Sound frames.
     pub frames: u64,
     /// Their records.
     pub records: u64,
-    /// Damaged places: file name and offset.
-    pub damage: Vec<(String, u64)>,
-    /// Records lost to them.
-    pub lost: Vec<Range<u64>>,
-    /// Bytes after the last frame of each segment.
+    /// What is not as it was written.
+    pub damage: Vec<Damage>,
+    /// Bytes after the last frame: a torn tail, or a group being written.
     pub tail_bytes: u64,
+}
+
+/// What is in a journal, by segment, oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The segments.
+    pub segments: Vec<SegmentSummary>,
 }
 
 impl Summary {
     /// Nothing is damaged. A tail is no damage: recovery deals with it.
     pub fn is_sound(&self) -> bool {
-        self.damage.is_empty() && self.lost.is_empty()
+        self.segments.iter().all(|segment| segment.damage.is_empty())
+    }
+
+    /// Sound frames of all segments.
+    pub fn frames(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.frames).sum()
+    }
+
+    /// Their records.
+    pub fn records(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.records).sum()
+    }
+
+    /// Bytes after the last frames.
+    pub fn tail_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.tail_bytes).sum()
     }
 }
 
@@ -199,26 +230,31 @@ impl Inspector {
         Ok(())
     }
 
+    /// The live targets, by bit, with the cursors that the last segment holds; none where it cannot be read.
+    pub fn targets(&self) -> Result<Vec<Target>, InspectError> {
+        let Some(last) = self.segments()?.pop() else { return Ok(Vec::new()) };
+        let Ok(header) = &last.header else { return Ok(Vec::new()) };
+        let file = self.disk.open(&last.name).map_err(at("open", &last.name))?;
+        let seen = recover::walk(&*file, header, last.bytes).map_err(at("read", &last.name))?;
+        Ok(seen.targets().map(|targets| targets.list()).unwrap_or_default())
+    }
+
     /// Reads everything and checks every CRC.
     pub fn verify(&self) -> Result<Summary, InspectError> {
         let segments = self.segments()?;
+        let nexts = segments.iter().skip(1).map(|next| Some(next.base_seq)).chain([None]);
         let mut summary = Summary::default();
-        for (index, segment) in segments.iter().enumerate() {
-            let next = segments.get(index.saturating_add(1)).map(|next| next.base_seq);
-            summary.segments = summary.segments.saturating_add(u64::from(segment.header.is_ok()));
+        for (segment, next) in segments.iter().zip(nexts) {
+            let mut of = SegmentSummary { name: segment.name.clone(), ..SegmentSummary::default() };
             self.walk(segment, next, &mut |finding| match finding {
-                Finding::Frame { .. } => summary.frames = summary.frames.saturating_add(1),
-                Finding::Record(_) => summary.records = summary.records.saturating_add(1),
-                Finding::Damage { offset, lost, .. } => {
-                    summary.damage.push((segment.name.clone(), offset));
-                    if !lost.is_empty() {
-                        summary.lost.push(lost);
-                    }
+                Finding::Frame { .. } => of.frames = of.frames.saturating_add(1),
+                Finding::Record(_) => of.records = of.records.saturating_add(1),
+                Finding::Damage { offset, bytes, lost } => {
+                    of.damage.push(Damage { bytes: offset..offset.saturating_add(bytes), lost });
                 }
-                Finding::Tail { bytes, .. } => {
-                    summary.tail_bytes = summary.tail_bytes.saturating_add(bytes);
-                }
+                Finding::Tail { bytes, .. } => of.tail_bytes = of.tail_bytes.saturating_add(bytes),
             })?;
+            summary.segments.push(of);
         }
         Ok(summary)
     }

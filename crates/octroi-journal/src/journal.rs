@@ -16,7 +16,7 @@ use crate::format::{
 };
 use crate::options::Options;
 use crate::reader::Reader;
-use crate::recover::{Recovered, Recovery, io_at, recover};
+use crate::recover::{Recovered, Recovery, clear, io_at, recover};
 use crate::shared::{Durable, Shared, View};
 use crate::targets::{Target, TargetBit, Targets};
 use std::collections::VecDeque;
@@ -158,7 +158,7 @@ impl Journal {
         let mut journal = Journal {
             generation: found.header.generation,
             salt_seed,
-            shared: Arc::new(Shared::new(view)),
+            shared: Arc::new(Shared::new(view, &found.report.fenced)),
             segments: sized,
             active: Active {
                 base: found.header.base_seq,
@@ -442,8 +442,7 @@ impl Journal {
             Err(error) if is_full(&error) => {
                 // A frame of this group that reached the disk would validate after a crash, and under
                 // numbers that are given again: it must be gone, durably, before anything follows.
-                self.active.file.truncate(start).map_err(failed("cut", &name))?;
-                self.active.file.truncate(self.active.size).map_err(failed("extend", &name))?;
+                clear(&*self.active.file, start..at, self.active.size).map_err(failed("clear", &name))?;
                 self.active.file.sync().map_err(failed("sync", &name))?;
                 return Err(Failure::Full(error));
             }

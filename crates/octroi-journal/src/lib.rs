@@ -47,6 +47,7 @@ mod journal;
 mod options;
 mod reader;
 mod recover;
+mod repair;
 mod scan;
 mod shared;
 #[cfg(any(test, feature = "test-util"))]
@@ -60,10 +61,11 @@ pub use error::{
     RegisterError, TrimError,
 };
 pub use format::{FrameKind, SegmentHeader};
-pub use inspect::{Finding, InspectError, Inspector, SegmentFacts, Summary};
+pub use inspect::{Damage, Finding, InspectError, Inspector, SegmentFacts, SegmentSummary, Summary};
 pub use journal::{Journal, Stats};
 pub use options::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Options};
 pub use reader::{Batch, Entry, Reader};
 pub use recover::Recovery;
+pub use repair::{Flaw, Mend, RepairError, lock, repair};
 pub use shared::Durable;
 pub use targets::{MAX_TARGET_NAME, Target, TargetBit};

@@ -135,6 +135,11 @@ impl Reader {
         self.shared.durable()
     }
 
+    /// Records that are lost to damage, as far as the opening or any reader of this journal has found it.
+    pub fn fenced(&self) -> Vec<Range<u64>> {
+        self.shared.fenced()
+    }
+
     /// Reads on: records for `target` (`None`: all) in whole frames, at least one frame if there is
     /// any, else at most `max_bytes` of frames. A batch may be empty and yet have moved on.
     pub fn next(
@@ -262,6 +267,7 @@ impl Reader {
         let from = from.max(self.seq);
         if from < to {
             batch.lost.push(from..to);
+            self.shared.fence(from..to);
             self.seq = to;
         }
     }

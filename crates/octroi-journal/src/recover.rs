@@ -90,23 +90,23 @@ pub(crate) fn recover(
     }
     let size = file.size().map_err(io_at("measure", &name))?;
     let walk = walk(&*file, &header, size).map_err(io_at("read", &name))?;
-    let Some(state) = walk.state else {
+    let Some(state) = &walk.state else {
         return Err(OpenError::Damaged { file: name, what: "both copies of its state frame are bad" });
     };
-    let Some((table, snapshot)) = split_state(&state) else {
+    let Some((_, snapshot)) = split_state(state) else {
         return Err(OpenError::Damaged { file: name, what: "its state frame cannot be read" });
     };
-    let Some(mut targets) = Targets::decode(walk.table.as_deref().unwrap_or(table)) else {
+    let Some(targets) = walk.targets() else {
         return Err(OpenError::Damaged { file: name, what: "its target table cannot be read" });
     };
-    targets.burn(walk.seen);
+    let snapshot = snapshot.to_vec();
 
     let mut report = Recovery {
         torn_bytes: walk.dirty_end.saturating_sub(walk.end),
         missing_bytes: header.segment_bytes.saturating_sub(size),
         fenced: walk.fenced,
         lost_copies: walk.lost_copies.saturating_add(read.lost_copies),
-        snapshot: snapshot.to_vec(),
+        snapshot,
         snapshot_seq: base,
         ..Recovery::default()
     };
@@ -130,23 +130,24 @@ pub(crate) fn recover(
     })
 }
 
+/// What the last segment holds.
 #[derive(Default)]
-struct Walk {
+pub(crate) struct Walk {
     /// Where the log ends: sound frames, or fenced ones, lie before.
-    end: u64,
+    pub(crate) end: u64,
     /// The first byte after which all are zero.
-    dirty_end: u64,
-    next_seq: u64,
+    pub(crate) dirty_end: u64,
+    pub(crate) next_seq: u64,
     fenced: Vec<Range<u64>>,
     lost_copies: u32,
-    state: Option<Vec<u8>>,
+    pub(crate) state: Option<Vec<u8>>,
     table: Option<Vec<u8>>,
     seen: u64,
     sealed: bool,
 }
 
 /// Two passes over the frames: where the last group starts, then what is sound.
-fn walk(file: &dyn DiskFile, header: &SegmentHeader, size: u64) -> io::Result<Walk> {
+pub(crate) fn walk(file: &dyn DiskFile, header: &SegmentHeader, size: u64) -> io::Result<Walk> {
     const AHEAD: usize = 64 << 10;
     let mut scanner = Scanner::default();
     let mut last_group = 0;
@@ -205,6 +206,14 @@ fn walk(file: &dyn DiskFile, header: &SegmentHeader, size: u64) -> io::Result<Wa
 }
 
 impl Walk {
+    /// The newest table of targets, and no bit free that is seen in a record.
+    pub(crate) fn targets(&self) -> Option<Targets> {
+        let (table, _) = split_state(self.state.as_deref()?)?;
+        let mut targets = Targets::decode(self.table.as_deref().unwrap_or(table))?;
+        targets.burn(self.seen);
+        Some(targets)
+    }
+
     /// Damage up to the record `upto`; where that is no record, one of two copies was hit.
     fn fence(&mut self, upto: u64) {
         if upto > self.next_seq {
@@ -231,8 +240,7 @@ fn set_aside(
 ) -> Result<String, OpenError> {
     let mut torn: Vec<&String> = names.iter().filter(|name| torn_number(name).is_some()).collect();
     torn.sort();
-    let number = torn.last().and_then(|name| torn_number(name)).unwrap_or(0).saturating_add(1);
-    let name = format!("{number:06}-{base:020}-{}.torn", range.start);
+    let name = torn_name(names, base, range.start);
     match copy(disk, from, &name, range.clone()) {
         Err(error) if is_full(&error) && names.iter().any(|name| name == RESERVE) => {
             // What the reserve is for; it is made again when there is room.
@@ -249,9 +257,9 @@ fn set_aside(
     Ok(name)
 }
 
-/// Puts zeros over a torn tail. Not by cutting: after a crash half way a short file would look as if
-/// somebody had cut it.
-fn clear(file: &dyn DiskFile, range: Range<u64>, size: u64) -> io::Result<()> {
+/// Puts zeros over what was never acknowledged. Not by cutting: after a crash half way a short file would
+/// look as if somebody had cut it.
+pub(crate) fn clear(file: &dyn DiskFile, range: Range<u64>, size: u64) -> io::Result<()> {
     const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
     let mut at = range.start;
     while at < range.end {
@@ -269,11 +277,18 @@ fn clear(file: &dyn DiskFile, range: Range<u64>, size: u64) -> io::Result<()> {
     Ok(())
 }
 
+/// The name for a torn tail of the segment `base` from `offset` on, after those that are there.
+pub(crate) fn torn_name(names: &[String], base: u64, offset: u64) -> String {
+    let number = names.iter().filter_map(|name| torn_number(name)).max().unwrap_or(0).saturating_add(1);
+    format!("{number:06}-{base:020}-{offset}.torn")
+}
+
 fn torn_number(name: &str) -> Option<u64> {
     name.strip_suffix(".torn")?.split('-').next()?.parse().ok()
 }
 
-fn copy(disk: &dyn Disk, from: &dyn DiskFile, name: &str, range: Range<u64>) -> io::Result<()> {
+/// Copies a range to a file of its own and syncs that; its name is for the caller to sync.
+pub(crate) fn copy(disk: &dyn Disk, from: &dyn DiskFile, name: &str, range: Range<u64>) -> io::Result<()> {
     let file = disk.create(name, 0)?;
     let mut buf = vec![0; 64 << 10];
     let mut at = range.start;

@@ -19,13 +19,62 @@ const SECTOR: usize = 512;
 pub enum Fault {
     /// The call answers EIO and does nothing.
     Io,
-    /// The call answers ENOSPC and does nothing; at a sync or a read, which have no such answer before
-    /// the data is at stake, EIO.
+    /// The call answers ENOSPC and does nothing; where it changes neither bytes nor names, or is a sync, which
+    /// has no such answer before the data is at stake, EIO.
     Full,
     /// A write takes half of the bytes and then answers ENOSPC; other calls are not touched.
     ShortThenFull,
+    /// A read or write moves half of the bytes; other calls are not touched.
+    Short,
+    /// A read or write answers EINTR and does nothing; other calls are not touched.
+    Interrupted,
     /// Power is lost: this call and every later one answers EIO.
     Crash,
+}
+
+/// What a call asks of the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the call of its name")]
+pub enum Op {
+    List,
+    Create,
+    Open,
+    Remove,
+    Rename,
+    SyncDir,
+    Lock,
+    Size,
+    Read,
+    Write,
+    Truncate,
+    Sync,
+}
+
+impl Op {
+    /// All of them.
+    pub const ALL: [Op; 12] = [
+        Op::List,
+        Op::Create,
+        Op::Open,
+        Op::Remove,
+        Op::Rename,
+        Op::SyncDir,
+        Op::Lock,
+        Op::Size,
+        Op::Read,
+        Op::Write,
+        Op::Truncate,
+        Op::Sync,
+    ];
+
+    fn is_sync(self) -> bool {
+        self == Op::Sync || self == Op::SyncDir
+    }
+
+    /// It may need room.
+    fn may_be_full(self) -> bool {
+        matches!(self, Op::Create | Op::Remove | Op::Rename | Op::Write | Op::Truncate)
+    }
 }
 
 /// A simulated disk; clones of the handle share the one disk.
@@ -45,18 +94,20 @@ struct State {
     seed: u64,
     calls: u64,
     syncs: u64,
-    fault_at_call: Option<(u64, Fault)>,
-    fault_at_sync: Option<(u64, Fault)>,
+    faults_at_call: BTreeMap<u64, Fault>,
+    faults_at_sync: BTreeMap<u64, Fault>,
+    hits: Vec<Op>,
     full_next: bool,
     dead: bool,
     capacity: Option<u64>,
     sync_lies: bool,
 }
 
-#[derive(Default, Clone)]
+/// Its bytes are shared with copies of the disk until either is written to.
+#[derive(Default)]
 struct Inode {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
+    seen: Arc<Vec<u8>>,
+    durable: Arc<Vec<u8>>,
     dirty: BTreeSet<usize>,
     allocated: u64,
 }
@@ -64,7 +115,8 @@ struct Inode {
 #[derive(Clone)]
 enum NameChange {
     Link(String, u64),
-    Rename(String, String),
+    /// It moves a file, and not whatever bore its name before: a name that survives leads to that file.
+    Rename(String, String, u64),
     Unlink(String),
 }
 
@@ -74,10 +126,9 @@ impl NameChange {
             NameChange::Link(name, inode) => {
                 names.insert(name.clone(), *inode);
             }
-            NameChange::Rename(from, to) => {
-                if let Some(inode) = names.remove(from) {
-                    names.insert(to.clone(), inode);
-                }
+            NameChange::Rename(from, to, inode) => {
+                names.remove(from);
+                names.insert(to.clone(), *inode);
             }
             NameChange::Unlink(name) => {
                 names.remove(name);
@@ -92,16 +143,23 @@ impl SimDisk {
         SimDisk { state: Arc::new(Mutex::new(State { seed, ..State::default() })) }
     }
 
-    /// The n-th call that changes something or reads, counted from 0 and from now, fails.
+    /// The n-th call that changes something or reads, counted from 0 and from now, fails too.
     pub fn fail_at_call(&self, n: u64, fault: Fault) {
         let mut state = self.lock_state();
-        state.fault_at_call = Some((state.calls.saturating_add(n), fault));
+        let at = state.calls.saturating_add(n);
+        state.faults_at_call.insert(at, fault);
     }
 
-    /// The n-th sync of a file or the directory, counted from 0 and from now, fails.
+    /// The n-th sync of a file or the directory, counted from 0 and from now, fails too.
     pub fn fail_at_sync(&self, n: u64, fault: Fault) {
         let mut state = self.lock_state();
-        state.fault_at_sync = Some((state.syncs.saturating_add(n), fault));
+        let at = state.syncs.saturating_add(n);
+        state.faults_at_sync.insert(at, fault);
+    }
+
+    /// The calls that a fault fell on, in order.
+    pub fn hits(&self) -> Vec<Op> {
+        self.lock_state().hits.clone()
     }
 
     /// Bytes that all files together may have allocated; `None`: no end.
@@ -133,18 +191,22 @@ impl SimDisk {
     pub fn bytes(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.lock_state();
         let inode = state.names.get(name)?;
-        state.inodes.get(inode).map(|inode| inode.seen.clone())
+        state.inodes.get(inode).map(|inode| inode.seen.to_vec())
     }
 
     /// Puts a file there, durably.
     pub fn put(&self, name: &str, bytes: &[u8]) {
+        self.put_shared(name, Arc::new(bytes.to_vec()));
+    }
+
+    fn put_shared(&self, name: &str, bytes: Arc<Vec<u8>>) {
         let mut state = self.lock_state();
         let id = state.new_inode();
         let inode = Inode {
-            seen: bytes.to_vec(),
-            durable: bytes.to_vec(),
-            dirty: BTreeSet::new(),
             allocated: bytes.len() as u64,
+            seen: Arc::clone(&bytes),
+            durable: bytes,
+            dirty: BTreeSet::new(),
         };
         state.inodes.insert(id, inode);
         state.names.insert(name.to_owned(), id);
@@ -156,7 +218,10 @@ impl SimDisk {
         let state = self.lock_state();
         let copy = SimDisk::new(state.seed);
         for (name, inode) in &state.names {
-            copy.put(name, state.inodes.get(inode).map(|inode| &inode.seen[..]).unwrap_or_default());
+            copy.put_shared(
+                name,
+                state.inodes.get(inode).map(|inode| Arc::clone(&inode.seen)).unwrap_or_default(),
+            );
         }
         copy
     }
@@ -178,7 +243,7 @@ impl SimDisk {
         let crashed = SimDisk::new(state.seed.wrapping_add(1));
         for (name, id) in names {
             let Some(inode) = state.inodes.get(&id) else { continue };
-            crashed.put(&name, &inode.crashed(&mut keep));
+            crashed.put_shared(&name, inode.crashed(&mut keep));
         }
         crashed
     }
@@ -193,13 +258,17 @@ impl SimDisk {
 }
 
 impl Inode {
-    fn crashed(&self, keep: &mut dyn FnMut() -> bool) -> Vec<u8> {
+    fn crashed(&self, keep: &mut dyn FnMut() -> bool) -> Arc<Vec<u8>> {
+        let mut shared = Arc::clone(&self.durable);
+        if self.dirty.is_empty() && self.seen.len() == self.durable.len() {
+            return shared;
+        }
         let size = if self.seen.len() != self.durable.len() && keep() {
             self.seen.len()
         } else {
             self.durable.len()
         };
-        let mut bytes = self.durable.clone();
+        let bytes = Arc::make_mut(&mut shared);
         bytes.resize(size, 0);
         for sector in &self.dirty {
             if !keep() {
@@ -211,15 +280,15 @@ impl Inode {
                 slot.copy_from_slice(new);
             }
         }
-        bytes
+        shared
     }
 
     /// Some of what waits becomes durable, without a sync.
     fn write_back(&mut self, mut random: Random) {
-        if random.next().is_multiple_of(2) {
+        if self.dirty.is_empty() || random.next().is_multiple_of(2) {
             return;
         }
-        let (seen, durable) = (&self.seen, &mut self.durable);
+        let (seen, durable) = (&self.seen, Arc::make_mut(&mut self.durable));
         self.dirty.retain(|sector| {
             let from = sector.saturating_mul(SECTOR);
             let to = from.saturating_add(SECTOR).min(seen.len());
@@ -236,7 +305,7 @@ impl Inode {
 
     fn resize(&mut self, size: usize) {
         let (from, to) = (self.seen.len().min(size), self.seen.len().max(size));
-        self.seen.resize(size, 0);
+        Arc::make_mut(&mut self.seen).resize(size, 0);
         self.touch(from, to);
     }
 
@@ -262,36 +331,40 @@ impl State {
     }
 
     /// Counts a call, and fails it if that is due.
-    fn call(&mut self, is_sync: bool) -> io::Result<Option<Fault>> {
+    fn call(&mut self, op: Op) -> io::Result<Option<Fault>> {
         if self.dead {
             return Err(io::Error::other("no power"));
         }
         if std::mem::take(&mut self.full_next) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let due = |at: Option<(u64, Fault)>, now: u64| at.filter(|(n, _)| *n == now).map(|(_, fault)| fault);
-        let mut fault = due(self.fault_at_call, self.calls);
+        let mut fault = self.faults_at_call.remove(&self.calls);
         self.calls = self.calls.saturating_add(1);
-        if is_sync {
-            fault = fault.or(due(self.fault_at_sync, self.syncs));
+        if op.is_sync() {
+            fault = fault.or(self.faults_at_sync.remove(&self.syncs));
             self.syncs = self.syncs.saturating_add(1);
+        }
+        if fault.is_some() {
+            self.hits.push(op);
         }
         match fault {
             Some(Fault::Crash) => {
                 self.dead = true;
                 Err(io::Error::other("no power"))
             }
-            Some(Fault::Io) => Err(io::Error::other("simulated EIO")),
-            Some(Fault::Full) if is_sync => Err(io::Error::other("simulated EIO")),
+            Some(Fault::Full) if op.may_be_full() => Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::Io | Fault::Full) => Err(io::Error::other("simulated EIO")),
+            Some(Fault::Interrupted) if op == Op::Read || op == Op::Write => {
+                Err(io::ErrorKind::Interrupted.into())
+            }
             other => Ok(other),
         }
     }
 
     /// A call that needs `more` bytes.
-    fn call_for_room(&mut self, more: u64) -> io::Result<Option<Fault>> {
-        let fault = self.call(false)?;
-        let full = self.capacity.is_some_and(|capacity| self.allocated().saturating_add(more) > capacity);
-        if full || fault == Some(Fault::Full) {
+    fn call_for_room(&mut self, op: Op, more: u64) -> io::Result<Option<Fault>> {
+        let fault = self.call(op)?;
+        if self.capacity.is_some_and(|capacity| self.allocated().saturating_add(more) > capacity) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(fault)
@@ -310,13 +383,13 @@ impl State {
 impl Disk for SimDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut state = self.lock_state();
-        state.call(false)?;
+        state.call(Op::List)?;
         Ok(state.names.keys().cloned().collect())
     }
 
     fn create(&self, name: &str, size: u64) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.lock_state();
-        let room = state.call_for_room(size);
+        let room = state.call_for_room(Op::Create, size);
         let full = room.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
         if !full {
             room?;
@@ -338,7 +411,7 @@ impl Disk for SimDisk {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.lock_state();
-        state.call(false)?;
+        state.call(Op::Open)?;
         let inode = state.inode_of(name)?;
         drop(state);
         Ok(self.handle(inode))
@@ -346,7 +419,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.lock_state();
-        state.call(false)?;
+        state.call(Op::Remove)?;
         state.inode_of(name)?;
         state.rename(NameChange::Unlink(name.to_owned()));
         Ok(())
@@ -354,15 +427,15 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock_state();
-        state.call(false)?;
-        state.inode_of(from)?;
-        state.rename(NameChange::Rename(from.to_owned(), to.to_owned()));
+        state.call(Op::Rename)?;
+        let inode = state.inode_of(from)?;
+        state.rename(NameChange::Rename(from.to_owned(), to.to_owned(), inode));
         Ok(())
     }
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.lock_state();
-        state.call(true)?;
+        state.call(Op::SyncDir)?;
         if !state.sync_lies {
             state.durable_names = state.names.clone();
             state.pending_names.clear();
@@ -372,7 +445,7 @@ impl Disk for SimDisk {
 
     fn lock(&self, _name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.lock_state();
-        state.call(false)?;
+        state.call(Op::Lock)?;
         if state.locked {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -396,17 +469,19 @@ impl SimFile {
 impl DiskFile for SimFile {
     fn size(&self) -> io::Result<u64> {
         let mut state = self.disk.lock_state();
-        state.call(false)?;
+        state.call(Op::Size)?;
         self.with(&mut state, |inode| inode.seen.len() as u64)
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.lock_state();
-        state.call(false)?;
+        let short = state.call(Op::Read)? == Some(Fault::Short);
         self.with(&mut state, |inode| {
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(inode.seen.len());
             let bytes = inode.seen.get(from..).unwrap_or_default();
             let len = bytes.len().min(buf.len());
+            // Never to nothing: that would say that the file ends here.
+            let len = if short { len.div_ceil(2) } else { len };
             if let (Some(slot), Some(bytes)) = (buf.get_mut(..len), bytes.get(..len)) {
                 slot.copy_from_slice(bytes);
             }
@@ -416,13 +491,20 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bufs: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.lock_state();
-        let mut bytes: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        let mut bytes = bufs.iter().fold(Vec::new(), |mut bytes, buf| {
+            bytes.extend_from_slice(buf);
+            bytes
+        });
         let from = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = offset.saturating_add(bytes.len() as u64);
         let more = self.with(&mut state, |inode| end.saturating_sub(inode.allocated))?;
-        if state.call_for_room(more)? == Some(Fault::ShortThenFull) {
-            state.full_next = true;
-            bytes.truncate(bytes.len() / 2);
+        match state.call_for_room(Op::Write, more)? {
+            Some(Fault::ShortThenFull) => {
+                state.full_next = true;
+                bytes.truncate(bytes.len() / 2);
+            }
+            Some(Fault::Short) => bytes.truncate(bytes.len().div_ceil(2)),
+            _ => {}
         }
         let to = from.saturating_add(bytes.len());
         let random = state.fork_random();
@@ -432,7 +514,7 @@ impl DiskFile for SimFile {
                 inode.resize(to);
             }
             inode.allocated = inode.allocated.max(to as u64);
-            if let Some(slot) = inode.seen.get_mut(from..to) {
+            if let Some(slot) = Arc::make_mut(&mut inode.seen).get_mut(from..to) {
                 slot.copy_from_slice(&bytes);
             }
             inode.touch(from, to);
@@ -442,7 +524,7 @@ impl DiskFile for SimFile {
 
     fn truncate(&self, size: u64) -> io::Result<()> {
         let mut state = self.disk.lock_state();
-        state.call(false)?;
+        state.call(Op::Truncate)?;
         let random = state.fork_random();
         self.with(&mut state, |inode| {
             inode.write_back(random);
@@ -453,16 +535,20 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.lock_state();
-        state.call(true)?;
+        state.call(Op::Sync)?;
         if state.sync_lies {
             return Ok(());
         }
         self.with(&mut state, |inode| {
-            inode.durable.resize(inode.seen.len(), 0);
+            if inode.dirty.is_empty() && inode.durable.len() == inode.seen.len() {
+                return;
+            }
+            let durable = Arc::make_mut(&mut inode.durable);
+            durable.resize(inode.seen.len(), 0);
             for sector in std::mem::take(&mut inode.dirty) {
                 let from = sector.saturating_mul(SECTOR);
                 let to = from.saturating_add(SECTOR).min(inode.seen.len());
-                if let (Some(slot), Some(new)) = (inode.durable.get_mut(from..to), inode.seen.get(from..to)) {
+                if let (Some(slot), Some(new)) = (durable.get_mut(from..to), inode.seen.get(from..to)) {
                     slot.copy_from_slice(new);
                 }
             }

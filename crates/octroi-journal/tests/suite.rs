@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::print_stdout,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
@@ -16,8 +17,12 @@ mod damage;
 mod faults;
 #[path = "suite/golden.rs"]
 mod golden;
+#[path = "suite/life.rs"]
+mod life;
 #[path = "suite/model.rs"]
 mod model;
+#[path = "suite/repair.rs"]
+mod repair;
 #[path = "suite/rules.rs"]
 mod rules;
 #[path = "suite/support.rs"]

@@ -96,7 +96,7 @@ fn decode(payload: &[u8]) -> Result<&str, Ambiguity> {
     if payload.starts_with(&[0xEF, 0xBB, 0xBF]) {
         return fault(reason::BOM, 0);
     }
-    match std::str::from_utf8(payload) {
+    match simdutf8::compat::from_utf8(payload) {
         Ok(text) => Ok(text),
         // The one kind of foreign bytes that is worth a name of its own.
         Err(_) if payload.starts_with(&[0x1F, 0x8B]) => fault(reason::COMPRESSED, 0),

@@ -55,7 +55,7 @@ pub use finding::{Code, Finding, Location, PlainFinding, PlainWitness, Severity,
 pub use fmt::{FormatError, format_file};
 pub use format::{ReadError, read, read_with};
 pub use label::{Label, Level, Marking, Markings};
-pub use mutants::{Fate, Killer, Mutant, mutants, unnoticed};
+pub use mutants::{Fate, Killer, Mutant, mutants, unmissed};
 pub use names::{fold, fold_into, same_name};
 pub use parse::{Parsed, SCHEMA, SourceFile, hash, includes, parse};
 pub use prove::never;

@@ -4,8 +4,8 @@
 //! there would pass unseen.
 //!
 //! It mutates the document, never the text, and decides nothing itself: who
-//! notices is `check`, the invariants and the policy's own tests. `check` does
-//! not run it, since it costs as much as a check for each protection.
+//! notices is `check`, the invariants and the policy's own tests. It costs a
+//! review for each protection, so [`unmissed`], which `check` asks, is bounded.
 //!
 //! INVARIANT: a mutant is called equivalent only where the comparison of tables,
 //! flows and reachable labels found no difference (`equivalence.rs`); every
@@ -18,10 +18,13 @@ mod words;
 use serde::Serialize;
 
 use crate::ast::{Block, Document, Invariant};
+use crate::testing::run_tests;
 use crate::text::text;
-use crate::{Code, Cog, Date, Finding, Location, Policy, Severity, Text, acknowledged, prove, structural};
+use crate::{
+    Code, Cog, Date, Finding, Location, Policy, Proof, Severity, Text, acknowledged, prove, structural,
+};
 use equivalence::Picture;
-use mutate::Mutation;
+use mutate::{Demand, Mutation};
 
 /// One protection, taken away.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,12 +79,43 @@ pub enum Killer {
     Check(Code),
 }
 
+/// Protections that [`unmissed`] takes away, and the cells and flows that are proved again for all of them.
+const MOST_PROTECTIONS: usize = 256;
+const MOST_CELLS: u64 = 1 << 20;
+
 /// Removes each protection in turn and tells who notices.
 ///
 /// # Errors
 ///
 /// The findings that refuse the policy as it is: what is broken already cannot show what is missed.
 pub fn mutants(document: &Document, today: Date) -> Result<Vec<Mutant>, Vec<Finding>> {
+    let mut found = each(document, mutate::all(document), today, |_| true)?;
+    let invariants: Vec<Mutant> = document.invariant.iter().map(|block| invariant(block, &found)).collect();
+    found.extend(invariants);
+    Ok(found)
+}
+
+/// What `check` says of protections that nobody would miss: C34, a warning for each survivor, information where
+/// it is accepted. Of a policy with more protections or a larger proof than can be gone through while somebody
+/// waits, that it did not look; of one that is refused as it is, nothing.
+#[must_use]
+pub fn unmissed(document: &Document, proof: &Proof, today: Date) -> Vec<Finding> {
+    let all = mutate::all(document);
+    let cells = (proof.table_cells + proof.flows).saturating_mul(all.len() as u64);
+    if all.len() > MOST_PROTECTIONS || cells > MOST_CELLS {
+        return vec![words::not_looked(document, all.len(), cells)];
+    }
+    let found = each(document, all, today, |left| !fails_a_test(left)).unwrap_or_default();
+    found.iter().filter_map(words::finding).collect()
+}
+
+/// Removes each protection in turn; those of which what is left is worth a review, with who notices.
+fn each(
+    document: &Document,
+    mutations: Vec<Mutation>,
+    today: Date,
+    worth: impl Fn(&Document) -> bool,
+) -> Result<Vec<Mutant>, Vec<Finding>> {
     // Places of keys are not needed to judge, and cost as much to copy as all the rest.
     let mut lean = document.clone();
     lean.each_place(|_, keys| keys.clear());
@@ -89,23 +123,20 @@ pub fn mutants(document: &Document, today: Date) -> Result<Vec<Mutant>, Vec<Find
     let (policy, refusals) = judge(&lean, cog);
     let Some(policy) = policy.filter(|_| refusals.is_empty()) else { return Err(refusals) };
     let base = Picture::of(&policy);
-    let mut found: Vec<Mutant> = mutate::all(document)
-        .into_iter()
-        .map(|mutation| {
-            let fate = fate(&mutation, &lean, &base, cog);
-            let Mutation { id, what, at, .. } = mutation;
-            Mutant { fate: on_record(fate, &id, document, today), id, what, location: at }
-        })
-        .collect();
-    let invariants: Vec<Mutant> = document.invariant.iter().map(|block| invariant(block, &found)).collect();
-    found.extend(invariants);
-    Ok(found)
+    let mutant = |mutation: Mutation| {
+        let mut left = lean.clone();
+        (mutation.apply)(&mut left);
+        let fate = worth(&left).then(|| fate(&left, mutation.demand.as_ref(), &base, cog))?;
+        let Mutation { id, what, at, .. } = mutation;
+        Some(Mutant { fate: on_record(fate, &id, document, today), id, what, location: at })
+    };
+    Ok(mutations.into_iter().filter_map(mutant).collect())
 }
 
-/// What [`mutants`] found as findings: C34, a warning for each survivor, information where it is accepted.
-#[must_use]
-pub fn unnoticed(mutants: &[Mutant]) -> Vec<Finding> {
-    mutants.iter().filter_map(words::finding).collect()
+/// What notices most, and is asked soonest.
+fn fails_a_test(document: &Document) -> bool {
+    let policy = Policy::compile(document, [0; 32]);
+    policy.is_ok_and(|policy| run_tests(&policy, document).iter().any(|test| !test.passed))
 }
 
 /// Everything that refuses a document, and what it compiles to.
@@ -126,18 +157,17 @@ fn judge(document: &Document, cog: Option<&Cog>) -> (Option<Policy>, Vec<Finding
     (policy, findings)
 }
 
-fn fate(mutation: &Mutation, lean: &Document, base: &Picture<'_>, cog: Option<&Cog>) -> Fate {
-    let mut document = lean.clone();
-    (mutation.apply)(&mut document);
-    let (policy, refusals) = judge(&document, cog);
-    let mut by: Vec<Killer> = refusals.iter().map(|finding| killer(finding, &document)).collect();
+/// What becomes of what is left without a protection; `demand`: of a requirement, what went.
+fn fate(left: &Document, demand: Option<&Demand>, base: &Picture<'_>, cog: Option<&Cog>) -> Fate {
+    let (policy, refusals) = judge(left, cog);
+    let mut by: Vec<Killer> = refusals.iter().map(|finding| killer(finding, left)).collect();
     by.sort();
     by.dedup();
     match policy {
         Some(policy) if by.is_empty() => {
-            let equal = base.same(&Picture::of(&policy), mutation.demand.as_ref());
+            let equal = base.same(&Picture::of(&policy), demand);
             equal.map_or(Fate::Survived, |equal| Fate::Equivalent {
-                proof: words::of_equal(&equal, mutation.demand.is_some()),
+                proof: words::of_equal(&equal, demand.is_some()),
             })
         }
         Some(_) | None => Fate::Killed { by },

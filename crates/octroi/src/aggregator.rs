@@ -33,10 +33,11 @@ use crate::gate::{Gate, Way};
 use crate::ledger::{Done, Tally};
 use crate::limits;
 use crate::metrics::{Metrics, OTHER, TargetMetrics};
+use crate::patience::Patience;
 use crate::pipeline::PolicyClock;
 use crate::policies::{Active, Policies};
 use crate::record::{Aggregate, Message, RecordKind, WindowClosed};
-use book::{Book, Place};
+use book::{Book, BookError, Place};
 
 /// What the aggregates' thread owns.
 pub struct Aggregator {
@@ -62,10 +63,21 @@ pub struct Aggregator {
     pub stop: Arc<AtomicBool>,
 }
 
-/// The journal cannot be read; the hub stops.
+/// The aggregates' thread cannot go on; the hub stops.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal cannot be read for the aggregates")]
-pub struct AggregatorError(#[source] ReadError);
+pub enum AggregatorError {
+    /// The journal cannot be read.
+    #[error("the journal cannot be read for the aggregates")]
+    Journal(#[source] ReadError),
+    /// What was stored is a later release's: it stays as it is.
+    #[error("`{}` cannot be taken up: {reason}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
 
 /// An aggregator at work.
 struct Work {
@@ -101,32 +113,16 @@ impl Aggregator {
     /// # Errors
     /// See [`AggregatorError`].
     pub fn run(self, view: &JournalView, generation: u64) -> Result<(), AggregatorError> {
-        let mut work = Work::open(self, view, generation);
+        let mut work = Work::open(self, view, generation)?;
         let mut batch = Batch::default();
-        loop {
-            let stopping = work.of.stop.load(Ordering::Acquire);
-            // Taken before the watermark: what arrived up to here is on disk by then, lateness aside.
-            let now = work.of.clock.now();
-            let seen = work.of.watermark.get();
-            while work.consume(seen, &mut batch)? {
-                // Behind: time goes by what was read, so that no window stays open for want of its end.
-                let latest = work.latest;
-                work.close(latest, Duration::ZERO);
-                work.store(false);
-            }
-            work.close(now, if stopping { limits::ACK_GRACE } else { limits::RELAY_IDLE });
-            work.store(stopping);
-            if stopping {
-                return Ok(());
-            }
-            work.of.watermark.wait_past(seen, limits::RELAY_IDLE);
-        }
+        while work.step(&mut batch, Patience::Waits)? {}
+        Ok(())
     }
 }
 
 impl Work {
     /// Takes up what was stored.
-    fn open(of: Aggregator, view: &JournalView, generation: u64) -> Self {
+    fn open(of: Aggregator, view: &JournalView, generation: u64) -> Result<Self, AggregatorError> {
         let known = view.targets.iter().find(|(_, bit, _)| *bit == of.bit);
         let place = Place {
             generation,
@@ -136,7 +132,13 @@ impl Work {
         };
         let closed = view.ledger.tally.closed.clone();
         let (now, active) = (of.clock.now(), of.policies.current());
-        let mut book = Book::read(&of.path, &place).unwrap_or_else(|error| {
+        let read = match Book::read(&of.path, &place) {
+            Err(error @ BookError::Newer(_)) => {
+                return Err(AggregatorError::Newer { path: of.path, reason: error.to_string() });
+            }
+            other => other,
+        };
+        let mut book = read.unwrap_or_else(|error| {
             tracing::error!(error = %anyhow::Error::from(error), path = %of.path.display(),
                 "what was gathered for aggregates is lost: windows that have begun will not be published");
             let mut book = Book::at(&place);
@@ -163,7 +165,27 @@ impl Work {
             of,
         };
         work.of.reader.seek(work.book.cursor);
-        work
+        Ok(work)
+    }
+
+    /// Gathers what there is, publishes what is over, stores it if it is time. Says whether there is another.
+    fn step(&mut self, batch: &mut Batch, patience: Patience) -> Result<bool, AggregatorError> {
+        let stopping = self.of.stop.load(Ordering::Acquire);
+        // Taken before the watermark: what arrived up to here is on disk by then, lateness aside.
+        let now = self.of.clock.now();
+        let seen = self.of.watermark.get();
+        while self.consume(seen, batch)? {
+            // Behind: time goes by what was read, so that no window stays open for want of its end.
+            let latest = self.latest;
+            self.close(latest, Duration::ZERO);
+            self.store(false);
+        }
+        self.close(now, patience.at_most(if stopping { limits::ACK_GRACE } else { limits::RELAY_IDLE }));
+        self.store(stopping);
+        if !stopping {
+            self.of.watermark.wait_past(seen, patience.at_most(limits::RELAY_IDLE));
+        }
+        Ok(!stopping)
     }
 
     /// Reads and gathers one batch. Says whether there may be more before `seen`.
@@ -171,7 +193,10 @@ impl Work {
         if self.book.cursor >= seen {
             return Ok(false);
         }
-        self.of.reader.next(Some(self.of.bit), limits::RELAY_READ_BYTES, batch).map_err(AggregatorError)?;
+        self.of
+            .reader
+            .next(Some(self.of.bit), limits::RELAY_READ_BYTES, batch)
+            .map_err(AggregatorError::Journal)?;
         let (policies, keys) = (Arc::clone(&self.of.policies), Arc::clone(&self.of.keys));
         let active = policies.current();
         let now = self.of.clock.now();

@@ -326,6 +326,55 @@ pub enum JournalCommand {
     },
     /// Read everything and check every sum.
     Verify(ConfigArg),
+    /// Do what a start would do to a journal that is not as it was written, on a hub that is stopped: set torn
+    /// tails aside, copy damaged bytes to files of their own. Removes nothing.
+    Repair {
+        #[command(flatten)]
+        /// Whose.
+        config: ConfigArg,
+        /// Say what would be done, and do nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write records as JSON lines, payloads included, on a hub that is stopped; holes are named.
+    Export(ExportArgs),
+}
+
+/// `octroi journal export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    /// Whose.
+    pub config: ConfigArg,
+    /// Of which log.
+    #[arg(long, value_enum, default_value_t = LogArg::Journal)]
+    pub log: LogArg,
+    /// From this sequence number on.
+    #[arg(long, default_value_t = 0)]
+    pub from: u64,
+    /// Up to this sequence number, which is left out.
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    pub to: u64,
+    /// Only what is for this target.
+    #[arg(long)]
+    pub target: Option<String>,
+    /// Only what this source published: its identity as records name it, with or without its kind.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Into a new file that its owner alone may read, instead of standard output.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+}
+
+/// The journal or a side log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogArg {
+    /// The journal.
+    Journal,
+    /// Doubts.
+    Quarantine,
+    /// What is held.
+    Hold,
 }
 
 /// `octroi quarantine`

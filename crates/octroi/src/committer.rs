@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::ledger::{Done, Ledger, Tally};
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::patience::Patience;
 use crate::record::{Progress, RecordKind};
 use parked::Parked;
 
@@ -330,35 +331,47 @@ impl Committer {
 
     /// Runs until it is told to stop, or the disk fails. `now` measures syncs for the metrics.
     pub fn run(mut self, now: impl Fn() -> Duration) -> Ended {
-        let ended = loop {
-            let full = !self.waiting.is_empty() || !self.deferred.is_empty();
-            let again = full || !self.owed.is_empty() || !self.parked.is_empty();
-            let wait = match (again, self.moved) {
-                (true, _) => limits::FULL_RETRY,
-                (false, true) => limits::SHOW_EVERY,
-                (false, false) => limits::SEAL_AFTER,
-            };
-            let (chunks, controls) = self.inbox.take(full, wait);
-            if chunks.is_empty() {
-                self.watermark.pressed.store(false, Ordering::Relaxed);
+        loop {
+            if let Some(ended) = self.step(Patience::Waits, &now) {
+                return ended;
             }
-            if chunks.is_empty() && controls.is_empty() && !again {
-                if self.moved {
-                    self.show();
-                } else if let Err(error) = self.seal() {
-                    break Ended::Failed(error);
-                }
-                continue;
-            }
-            match self.turn(chunks, controls, &now) {
-                Ok(false) => {}
-                Ok(true) => break self.seal().map_or_else(Ended::Failed, |()| Ended::Stopped),
-                Err(error) => break Ended::Failed(error),
-            }
+        }
+    }
+
+    /// Commits what has gathered; when nothing has, shows the state, or seals. Says how it ended, if it did:
+    /// nothing more is taken then.
+    pub fn step(&mut self, patience: Patience, now: &impl Fn() -> Duration) -> Option<Ended> {
+        let ended = match self.gathered(patience, now) {
+            Ok(false) => return None,
+            Ok(true) => self.seal().map_or_else(Ended::Failed, |()| Ended::Stopped),
+            Err(error) => Ended::Failed(error),
         };
         self.inbox.close();
         self.watermark.nudge();
-        ended
+        Some(ended)
+    }
+
+    /// Says whether it was told to stop.
+    fn gathered(&mut self, patience: Patience, now: &impl Fn() -> Duration) -> Result<bool, CommitError> {
+        let full = !self.waiting.is_empty() || !self.deferred.is_empty();
+        let again = full || !self.owed.is_empty() || !self.parked.is_empty();
+        let wait = match (again, self.moved) {
+            (true, _) => limits::FULL_RETRY,
+            (false, true) => limits::SHOW_EVERY,
+            (false, false) => limits::SEAL_AFTER,
+        };
+        let (chunks, controls) = self.inbox.take(full, patience.at_most(wait));
+        if chunks.is_empty() {
+            self.watermark.pressed.store(false, Ordering::Relaxed);
+        }
+        if !chunks.is_empty() || !controls.is_empty() || again {
+            return self.turn(chunks, controls, now);
+        }
+        if self.moved {
+            self.show();
+            return Ok(false);
+        }
+        self.seal().map(|()| false)
     }
 
     /// One commit group: stage, sync, tell. Says whether it was told to stop.

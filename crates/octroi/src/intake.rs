@@ -293,10 +293,12 @@ impl Intake {
         let source = active.source(&sender.identity).and_then(|source| active.sources.get(source.index()));
         std::mem::take(&mut self.counts).flush(source.unwrap_or(&active.other));
         self.flows.flush(&active.flows);
+        // The next hand-over is expected to be like this one.
+        let next = Vec::with_capacity(self.answers.len());
         Some(Handed {
             chunk: (!self.records.is_empty()).then(|| self.records.finish()),
             tally: std::mem::take(&mut self.tally),
-            answers: std::mem::take(&mut self.answers),
+            answers: std::mem::replace(&mut self.answers, next),
             since,
         })
     }

@@ -29,6 +29,7 @@ use tokio::sync::oneshot;
 
 use crate::committer::{Control, Inbox, Watermark};
 use crate::limits;
+use crate::patience::Patience;
 use crate::pipeline::PolicyClock;
 use crate::policies::Policies;
 use crate::record::{Kept, Log, Message, RecordKind, StoredOutcome};
@@ -139,14 +140,16 @@ impl Keeper {
         (Self { requests }, Requests(received))
     }
 
-    /// Keeps messages; returns after their sync. `false`: the side log is full, and nothing is kept.
+    /// Asks for messages to be kept, and is told after their sync. `false`: the side log is full, and nothing
+    /// is kept.
     ///
     /// # Errors
     /// The keeper's thread ended.
-    pub fn keep(&self, log: Log, keeps: Vec<Keep>) -> Result<bool, Gone> {
+    pub fn keep(&self, log: Log, keeps: Vec<Keep>) -> Result<oneshot::Receiver<bool>, Gone> {
         let (done, told) = oneshot::channel();
+        // There is room: each target's relay waits for one answer before it asks for the next.
         self.requests.send(Request { log, keeps, done }).map_err(|_| Gone)?;
-        told.blocking_recv().map_err(|_| Gone)
+        Ok(told)
     }
 }
 
@@ -190,20 +193,26 @@ impl Keeping {
     /// A side log cannot be read or written: the hub stops, nothing is lost.
     pub fn run(mut self) -> Result<(), KeeperError> {
         let mut batch = Batch::default();
-        loop {
-            let moved = self.turn(&mut batch)?;
-            let wait = if moved { Duration::ZERO } else { limits::RELAY_POLL };
-            match self.requests.0.recv_timeout(wait) {
-                Ok(request) => self.serve(request)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) if !moved && self.stop.load(Ordering::Acquire) => break,
-                Err(RecvTimeoutError::Disconnected) => self.watermark.wait_past(self.watermark.get(), wait),
-            }
-        }
+        while self.step(&mut batch, Patience::Waits)? {}
         self.quarantine.seal()?;
         self.hold.seal()?;
         self.state.flush();
         Ok(())
+    }
+
+    /// One turn, and what one relay asks. Says whether there is another.
+    fn step(&mut self, batch: &mut Batch, patience: Patience) -> Result<bool, KeeperError> {
+        let moved = self.turn(batch)?;
+        let wait = if moved { Duration::ZERO } else { patience.at_most(limits::RELAY_POLL) };
+        match self.requests.0.recv_timeout(wait) {
+            Ok(request) => self.serve(request)?,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) if !moved && self.stop.load(Ordering::Acquire) => {
+                return Ok(false);
+            }
+            Err(RecvTimeoutError::Disconnected) => self.watermark.wait_past(self.watermark.get(), wait),
+        }
+        Ok(true)
     }
 
     /// One turn of everything but what relays ask. Says whether there may be more to do at once.

@@ -17,6 +17,7 @@ use crate::record::{
     Aggregate, Fate, Input, Intent, Log, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome,
     What, WindowClosed, put_text,
 };
+use crate::snapshot::{self, SnapshotError};
 use crate::usage::Usage;
 
 /// The journal's bits.
@@ -213,8 +214,10 @@ pub struct Ledger {
     pub done: BTreeMap<u8, Done>,
     /// By the journal's bit: everything below is delivered or in a side log. The journal's cursor is there too,
     /// or above, where what lies between is in the target's backlog.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub served: BTreeMap<u8, u64>,
     /// By the sender's identity: what its messages take in the journal.
+    #[serde(skip_serializing_if = "Usage::is_empty")]
     pub usage: Usage,
     /// The policy in force.
     pub epoch: EpochNote,
@@ -231,15 +234,14 @@ impl Ledger {
     /// From the snapshot at the head of a segment; an empty one is a new journal's.
     ///
     /// # Errors
-    /// What the snapshot does not fit.
-    pub fn from_snapshot(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        if bytes.is_empty() { Ok(Self::default()) } else { serde_json::from_slice(bytes) }
+    /// It is of a later release, or none.
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        snapshot::read(bytes)
     }
 
     /// Appends the snapshot.
     pub fn write_snapshot(&self, out: &mut Vec<u8>) {
-        // Maps with string or integer keys and plain values: serialising cannot fail.
-        out.extend_from_slice(&serde_json::to_vec(self).unwrap_or_default());
+        snapshot::write(self, out);
     }
 
     /// Adds what a writer counted; `by`: the sender's identity, unless it was the hub.
@@ -466,6 +468,24 @@ mod tests {
         ledger.apply(RecordKind::Progress, 0, &progress.to_bytes()).unwrap();
         assert!(ledger.intents_from(2, 0).is_empty());
         assert_eq!(ledger.served[&2], 10);
+    }
+
+    #[test]
+    fn a_ledger_is_stored_as_it_was_and_stays_readable() {
+        let golden = include_bytes!("../golden/ledger-1.snapshot");
+        let mut ledger = Ledger::default();
+        (ledger.tally.received, ledger.tally.routed, ledger.tally.quarantined) = (9, 6, 3);
+        ledger.tally.assigned = vec![6, 2];
+        ledger.tally.close("eau", Timestamp(1_795_000_000_000_000));
+        ledger.apply(RecordKind::Epoch, 0, &epoch_record("abcd", Timestamp(5))).unwrap();
+        ledger.apply(RecordKind::SessionOpened, 0, &session_opened_record("id:a\0c1", 60)).unwrap();
+        ledger.apply(RecordKind::Intent, 0, &Intent { target: 2, first: 4, last: 9 }.to_bytes()).unwrap();
+        ledger.done.insert(2, Done { delivered: 4, withheld: 1 });
+        ledger.announced(fate(Log::Hold, What::Released, 1, vec![4]));
+        assert_eq!(Ledger::from_snapshot(golden).unwrap(), ledger);
+        let mut bytes = Vec::new();
+        ledger.write_snapshot(&mut bytes);
+        assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(golden));
     }
 
     fn fate(log: Log, what: What, messages: u64, seqs: Vec<u64>) -> Fate {

@@ -40,7 +40,7 @@ pub const FULL_RETRY: Duration = Duration::from_millis(250);
 /// Refused publishes a minute that a 3.1.1 connection may send before it is closed.
 pub const REFUSALS_PER_MINUTE: u32 = 100;
 /// A group of so many bytes says that publishers keep the journal as busy as it can be.
-pub const PRESSED_GROUP_BYTES: u64 = 128 << 10;
+pub const PRESSED_GROUP_BYTES: u64 = 32 << 10;
 /// How long relays give way, at most, while publishers press: what deliveries are behind for it.
 pub const GIVE_WAY: Duration = Duration::from_secs(1);
 /// One read of a relay from the journal.

@@ -8,6 +8,8 @@
 //! INVARIANT: a cursor passes a record only once the target has acknowledged
 //! it, or a side log holds it.
 
+mod asked;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -30,9 +32,11 @@ use crate::ledger::stored;
 use crate::limits;
 use crate::metrics::{OutletError, TargetMetrics};
 use crate::outlet::{DeliverError, Outlet, Progress};
+use crate::patience::Patience;
 use crate::policies::{Active, Policies};
-use crate::record::{Aggregate, Intent, Log, Message, RecordKind};
+use crate::record::{Aggregate, Message, RecordKind};
 use crate::status::OutletState;
+use asked::Asked;
 
 /// Policy time: the wall clock, or the latest time on record where that is
 /// later. A clock set back does not revive a lapsed qualification.
@@ -157,6 +161,9 @@ impl Ingress {
                 }
             }
         }
+        // The journal's owner, woken or back from its sync, may wait for a processor. A kernel that does not
+        // preempt for a wake-up would let it wait for the rest of this thread's slice, and all publishers with it.
+        std::thread::yield_now();
         Some(Pending { answers, done: told, since, unsent })
     }
 }
@@ -228,6 +235,12 @@ struct Position {
     open: VecDeque<(u64, bool, Timestamp)>,
     /// Withheld and on their way to a side log.
     withheld: Vec<Keep>,
+    /// Whether there is more in the batch that was read, from `next` on.
+    in_batch: bool,
+    /// Ways of the record at `next` that are done with.
+    ways: usize,
+    /// What must be answered before anything else.
+    asked: Option<Asked>,
     /// Since when publishers press and this relay gives way.
     gave_way: Option<Instant>,
     /// The policy epoch that what is in flight was gated in.
@@ -257,14 +270,18 @@ pub enum RelayError {
     },
 }
 
-/// How a batch ended before its end.
+/// How a turn ended.
 enum Turn {
     /// Go on with what comes next.
     Done,
+    /// The outlet takes no more now: go on with the same.
+    Full,
+    /// Go on once that is answered.
+    Asked,
     /// Read again from here.
     Rewind(u64),
-    /// The hub stops and the target takes nothing.
-    Stop,
+    /// The hub stops, and nothing waits.
+    End,
 }
 
 /// What became of one record.
@@ -277,12 +294,59 @@ enum Offered {
     Withheld(Withheld),
 }
 
+/// A relay at work.
+pub struct Relaying {
+    relay: Relay,
+    at: Position,
+    batch: Reading,
+    /// When it ends, whatever waits.
+    stop_by: Option<Instant>,
+}
+
+impl Relaying {
+    /// Forwards a batch or what is left of one, drives the outlet, hands over the cursor. Says whether there
+    /// is another step.
+    ///
+    /// # Errors
+    /// See [`RelayError`].
+    pub fn step(&mut self, patience: Patience, now: Instant) -> Result<bool, RelayError> {
+        let Self { relay, at, batch, stop_by } = self;
+        let stopping = relay.stop.load(Ordering::Acquire);
+        if stopping {
+            stop_by.get_or_insert(now + limits::DRAIN);
+        }
+        let turn = match at.asked.take() {
+            Some(asked) => relay.heard(asked, at, patience)?,
+            None => relay.turn(batch, at, (stopping, patience, now))?,
+        };
+        if let Turn::Rewind(to) = turn {
+            relay.rewind(at, to);
+        }
+        relay.commit(at, now, false)?;
+        let late = stop_by.is_some_and(|by| now >= by);
+        let able = matches!(relay.view.load().state, OutletState::Up | OutletState::Starting);
+        let ends = matches!(turn, Turn::End) || late || (stopping && !able);
+        if ends {
+            relay.commit(at, now, true)?;
+        }
+        Ok(!ends)
+    }
+}
+
 impl Relay {
     /// Runs until the hub stops.
     ///
     /// # Errors
     /// See [`RelayError`].
-    pub fn run(mut self, cursor: u64, now: impl Fn() -> Instant) -> Result<(), RelayError> {
+    pub fn run(self, cursor: u64, now: impl Fn() -> Instant) -> Result<(), RelayError> {
+        let mut relaying = self.start(cursor, now());
+        while relaying.step(Patience::Waits, now())? {}
+        Ok(())
+    }
+
+    /// Takes its place at `cursor`.
+    #[must_use]
+    pub fn start(mut self, cursor: u64, now: Instant) -> Relaying {
         let mut at = Position {
             next: cursor,
             cursor,
@@ -293,54 +357,51 @@ impl Relay {
             held: 0,
             open: VecDeque::new(),
             withheld: Vec::new(),
-            told: now(),
+            in_batch: false,
+            ways: 0,
+            asked: None,
+            told: now,
         };
-        let mut batch = Reading::default();
-        let mut stop_by = None;
         self.rewind(&mut at, cursor);
-        loop {
-            let seen = self.watermark.get();
-            let stopping = self.stop.load(Ordering::Acquire);
-            if stopping {
-                stop_by = stop_by.or(Some(now() + limits::DRAIN));
-            }
-            let mut turn = Turn::Done;
-            let gives_way = at.next < seen && !stopping && self.gives_way(&mut at, now());
-            if at.next < seen && !gives_way {
+        Relaying { relay: self, at, batch: Reading::default(), stop_by: None }
+    }
+
+    /// Forwards what there is, then drives the outlet.
+    fn turn(
+        &mut self,
+        batch: &mut Reading,
+        at: &mut Position,
+        (stopping, patience, now): (bool, Patience, Instant),
+    ) -> Result<Turn, RelayError> {
+        let seen = self.watermark.get();
+        let mut turn = Turn::Done;
+        let gives_way = !at.in_batch && at.next < seen && !stopping && self.gives_way(at, now);
+        if at.in_batch || (at.next < seen && !gives_way) {
+            if !at.in_batch {
                 self.reader
-                    .next(limits::RELAY_READ_BYTES, &mut batch)
+                    .next(limits::RELAY_READ_BYTES, batch)
                     .map_err(|source| RelayError::Read { target: self.target.clone(), source })?;
-                turn = self.forward(&batch, &mut at)?;
-            } else if !gives_way {
+                at.in_batch = true;
+            }
+            turn = self.forward(batch, at)?;
+        } else if !gives_way {
+            if stopping {
+                self.outlet.flush(at.next.saturating_sub(1));
+            }
+            if at.open.is_empty() {
                 if stopping {
-                    self.outlet.flush(at.next.saturating_sub(1));
+                    return Ok(Turn::End);
                 }
-                if at.open.is_empty() {
-                    if stopping {
-                        break;
-                    }
-                    self.watermark.wait_past(seen, limits::RELAY_IDLE);
-                }
-            }
-            if matches!(turn, Turn::Done) {
-                let reads_on = at.next < self.watermark.get() && !gives_way;
-                let wait = if reads_on { Duration::ZERO } else { limits::RELAY_POLL };
-                turn = self.poll(&mut at, wait)?;
-            }
-            match turn {
-                Turn::Done => {}
-                Turn::Rewind(to) => self.rewind(&mut at, to),
-                Turn::Stop => break,
-            }
-            self.commit(&mut at, now(), false)?;
-            let late = stop_by.is_some_and(|by| now() >= by);
-            if late
-                || (stopping && !matches!(self.view.load().state, OutletState::Up | OutletState::Starting))
-            {
-                break;
+                self.watermark.wait_past(seen, patience.at_most(limits::RELAY_IDLE));
             }
         }
-        self.commit(&mut at, now(), true)
+        let is_full = matches!(turn, Turn::Full);
+        if !is_full && !matches!(turn, Turn::Done) {
+            return Ok(turn);
+        }
+        let reads_on = !is_full && !gives_way && (at.in_batch || at.next < self.watermark.get());
+        let wait = if reads_on { Duration::ZERO } else { limits::RELAY_POLL };
+        self.poll(at, patience.at_most(wait))
     }
 
     /// Publishers first: while they keep the journal busy, what waits here waits on, for a while.
@@ -357,7 +418,7 @@ impl Relay {
         self.policies.current().epoch(self.clock.now().date())
     }
 
-    /// Gates and offers every record of a batch, in order.
+    /// Gates and offers the records of a batch, in order, as far as they are taken.
     fn forward(&mut self, batch: &Reading, at: &mut Position) -> Result<Turn, RelayError> {
         let (policies, keys) = (Arc::clone(&self.policies), Arc::clone(&self.keys));
         let (target, origin) = (self.target.clone(), self.origin.clone());
@@ -391,10 +452,9 @@ impl Relay {
                     at.withheld.push(self.withheld(withheld.name(), entry.seq, entry.bytes, judged));
                 }
             }
-            at.next = entry.seq + 1;
-            if at.withheld.len() >= limits::WITHHELD && !self.keep(at)? {
-                // The hold log is full: what it does not hold stays in the journal, and so does what follows.
-                return Ok(Turn::Rewind(at.withheld.first().map_or(at.next, |keep| keep.origin)));
+            (at.next, at.ways) = (entry.seq + 1, 0);
+            if at.withheld.len() >= limits::WITHHELD {
+                return Ok(Turn::Done);
             }
         }
         for lost in batch.lost() {
@@ -402,10 +462,11 @@ impl Relay {
                 "records of the journal are damaged and fenced; their neighbours were delivered");
         }
         at.next = batch.end().max(at.next);
+        at.in_batch = false;
         Ok(Turn::Done)
     }
 
-    /// Offers a message by each of its open ways.
+    /// Offers a message by each of its open ways that is not done with.
     fn forward_message(
         &mut self,
         gate: &Gate<'_>,
@@ -419,23 +480,22 @@ impl Relay {
             Ok(ways) => ways,
             Err(withheld) => return Ok(Offered::Withheld(withheld)),
         };
-        let mut sent = false;
+        // The record counts as delivered once one of its ways was open.
+        let mut sent = at.open.back().is_some_and(|(open, _, _)| *open == entry.seq);
         let mut last = Withheld::NotAllowed;
-        for way in ways.open.iter().copied() {
-            // The record counts as delivered once one of its ways was open.
-            let offered = gate.pass(entry.seq, &message, &ways, way, |outgoing| {
-                if !sent {
-                    at.open.push_back((entry.seq, false, message.received));
-                }
-                self.offer(outgoing, at)
-            });
-            match offered {
+        for way in ways.open.iter().copied().skip(at.ways) {
+            match gate.pass(entry.seq, &message, &ways, way, |outgoing| self.offer(outgoing, at)) {
                 Ok(turn) => match turn? {
-                    Turn::Done => sent = true,
-                    turn @ (Turn::Rewind(_) | Turn::Stop) => return Ok(Offered::Ended(turn)),
+                    Turn::Done if sent => {}
+                    Turn::Done => {
+                        at.open.push_back((entry.seq, false, message.received));
+                        sent = true;
+                    }
+                    turn => return Ok(Offered::Ended(turn)),
                 },
                 Err(withheld) => last = withheld,
             }
+            at.ways += 1;
         }
         Ok(if sent { Offered::Taken } else { Offered::Withheld(last) })
     }
@@ -450,36 +510,25 @@ impl Relay {
         let Ok(aggregate) = Aggregate::read(entry.bytes) else {
             return Ok(Offered::Withheld(Withheld::Unreadable));
         };
-        let offered = gate.pass_aggregate(entry.seq, &aggregate, |outgoing| {
-            at.open.push_back((entry.seq, false, aggregate.end));
-            self.offer(outgoing, at)
-        });
+        let offered = gate.pass_aggregate(entry.seq, &aggregate, |outgoing| self.offer(outgoing, at));
         Ok(match offered {
             Ok(turn) => match turn? {
-                Turn::Done => Offered::Taken,
-                turn @ (Turn::Rewind(_) | Turn::Stop) => Offered::Ended(turn),
+                Turn::Done => {
+                    at.open.push_back((entry.seq, false, aggregate.end));
+                    Offered::Taken
+                }
+                turn => Offered::Ended(turn),
             },
             Err(withheld) => Offered::Withheld(withheld),
         })
     }
 
-    /// Offers one record until it is taken.
+    /// Offers one record.
     fn offer(&mut self, outgoing: &crate::gate::Outgoing<'_>, at: &mut Position) -> Result<Turn, RelayError> {
-        loop {
-            match self.outlet.offer(outgoing) {
-                Ok(()) => return Ok(Turn::Done),
-                Err(DeliverError::Full | DeliverError::Retry { .. }) => {
-                    let turn = self.poll(at, limits::RELAY_POLL)?;
-                    if !matches!(turn, Turn::Done) {
-                        return Ok(turn);
-                    }
-                    let down = !matches!(self.view.load().state, OutletState::Up | OutletState::Starting);
-                    if down && self.stop.load(Ordering::Acquire) {
-                        return Ok(Turn::Stop);
-                    }
-                }
-                Err(error) => return self.failed(error, at),
-            }
+        match self.outlet.offer(outgoing) {
+            Ok(()) => Ok(Turn::Done),
+            Err(DeliverError::Full | DeliverError::Retry { .. }) => Ok(Turn::Full),
+            Err(error) => self.failed(error, at),
         }
     }
 
@@ -509,20 +558,7 @@ impl Relay {
             self.metrics.delivered(*level, count.records, count.bytes);
             delivered += count.records;
         }
-        if let Some(bounds) = progress.intend {
-            let intent = Intent { target: self.bit.index(), first: bounds.first, last: bounds.last };
-            let (done, told) = oneshot::channel();
-            self.inbox.control(Control::Note {
-                kind: RecordKind::Intent,
-                bytes: intent.to_bytes(),
-                done: Some(done),
-            });
-            match told.blocking_recv() {
-                Ok(_) => self.outlet.intended(bounds),
-                // No room for the note, or the hub stops: the outlet asks again.
-                Err(_) => self.watermark.wait_past(u64::MAX - 1, limits::RELAY_IDLE),
-            }
-        }
+        at.asked = progress.intend.map(|bounds| self.ask_intent(bounds));
         let seen = self.view.load();
         let oldest = at.open.front().map(|(_, _, received)| *received);
         if seen.state != progress.state
@@ -559,15 +595,7 @@ impl Relay {
             DeliverError::Full | DeliverError::Retry { .. } => Ok(Turn::Done),
             DeliverError::Reject { seq, reason } => {
                 tracing::error!(target = %self.target, seq, reason, "the target refuses this record alone: to quarantine");
-                if !self.keep_rejected(seq, reason)? {
-                    return Ok(Turn::Rewind(lowest));
-                }
-                // It counts as withheld; what is before it was acknowledged.
-                if let Some(open) = at.open.iter_mut().find(|(open, _, _)| *open == seq) {
-                    open.1 = true;
-                }
-                self.advance(at, seq + 1);
-                Ok(Turn::Rewind(seq + 1))
+                self.ask_quarantine(seq, reason, at)
             }
             DeliverError::Rewind { reason } | DeliverError::Fatal { reason } => {
                 tracing::warn!(target = %self.target, %reason, from = lowest, "records are sent again");
@@ -591,71 +619,31 @@ impl Relay {
         }
     }
 
-    /// The record that its target refuses, into the quarantine. Says whether there was room.
-    fn keep_rejected(&mut self, seq: u64, reason: &'static str) -> Result<bool, RelayError> {
-        let failed = |source| RelayError::Read { target: self.target.clone(), source };
-        let mut batch = Reading::default();
-        self.reader.seek(seq);
-        self.reader.next(1, &mut batch).map_err(failed)?;
-        let Some(entry) = batch.iter().find(|entry| entry.seq == seq) else { return Ok(true) };
-        let judged = (self.policies.current().policy64, self.clock.now());
-        let keep = vec![self.withheld(reason, seq, entry.bytes, judged)];
-        self.keeper.keep(Log::Quarantine, keep).map_err(|_| RelayError::Gone { target: self.target.clone() })
-    }
-
-    /// A record that does not go to this target, by the policy and at the time that said so.
-    fn withheld(&self, reason: &str, seq: u64, bytes: &[u8], judged: (u64, Timestamp)) -> Keep {
-        let (policy, since) = judged;
-        Keep {
-            generation: self.generation,
-            origin: seq,
-            since,
-            policy,
-            by: self.target.clone(),
-            target: self.target.clone(),
-            reason: reason.to_owned(),
-            message: bytes.to_vec(),
-        }
-    }
-
-    /// What was withheld, into the hold log; synced when this returns `true`. `false`: there is no room.
-    fn keep(&mut self, at: &mut Position) -> Result<bool, RelayError> {
-        if at.withheld.is_empty() {
-            return Ok(true);
-        }
-        let kept = self.keeper.keep(Log::Hold, at.withheld.clone());
-        let kept = kept.map_err(|_| RelayError::Gone { target: self.target.clone() })?;
-        if kept {
-            at.withheld.clear();
-        } else {
-            self.watermark.wait_past(u64::MAX - 1, limits::RELAY_IDLE);
-        }
-        Ok(kept)
-    }
-
     /// Starts again at `to`: nothing before is in flight.
     fn rewind(&mut self, at: &mut Position, to: u64) {
         let to = to.max(at.cursor);
         at.open.retain(|(seq, _, _)| *seq < to);
         at.withheld.retain(|keep| keep.origin < to);
-        at.next = to;
+        (at.next, at.in_batch, at.ways) = (to, false, 0);
         self.reader.seek(to);
         let intents = self.journal.load().ledger.intents_from(self.bit.index(), to);
         self.outlet.rewind(to, &intents);
     }
 
     /// The cursor passes everything below `done`.
-    fn advance(&mut self, at: &mut Position, done: u64) {
+    fn advance(&self, at: &mut Position, done: u64) {
         while let Some((_, withheld, _)) = at.open.pop_front_if(|(seq, _, _)| *seq < done) {
             if withheld { at.held += 1 } else { at.delivered += 1 }
         }
         at.cursor = at.cursor.max(done);
     }
 
-    /// Puts what is withheld into the hold log, then hands the cursor to the journal's owner, at most every
+    /// Hands what is withheld to the hold log, and the cursor to the journal's owner, that at most every
     /// [`limits::CURSOR_EVERY`].
     fn commit(&mut self, at: &mut Position, now: Instant, last: bool) -> Result<(), RelayError> {
-        self.keep(at)?;
+        if at.asked.is_none() && !at.withheld.is_empty() {
+            at.asked = Some(self.ask_hold(at)?);
+        }
         // A cursor is a record too: one that passed nothing of this target's, and holds no segment back, would
         // wake every relay for nothing.
         let worth = at.delivered + at.held > 0 || at.handed < self.watermark.segment();

@@ -50,6 +50,15 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
+    /// The kind with that number, for whoever must not pass over a record: a kind is a format, and one that
+    /// changes takes another number.
+    ///
+    /// # Errors
+    /// A later release's.
+    pub fn of(number: u8) -> Result<Self, RecordError> {
+        Self::from_number(number).ok_or(RecordError { field: "kind (it may be a later release's)" })
+    }
+
     /// The kind with that number; numbers from 0xF0 are the journal's own.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {

@@ -73,7 +73,6 @@ struct Parts {
     relays: Vec<RelaySeen>,
     started: Timestamp,
     generation: u64,
-    fenced: Vec<String>,
     keys: Arc<Keys>,
     /// To the keeper: what operators ask of the side logs.
     errands: SyncSender<Errand>,

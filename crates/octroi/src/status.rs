@@ -67,7 +67,8 @@ pub struct JournalStatus {
     pub records: u64,
     /// Whether it refuses messages because it is full.
     pub full: bool,
-    /// Sequence ranges lost to damage (fenced, every byte kept), as `first-last`.
+    /// Sequence ranges lost to damage (fenced, every byte kept), as `first-last`; of a side log, with its name
+    /// before them. What the start found, and what was found at reading since.
     pub fenced: Vec<String>,
 }
 

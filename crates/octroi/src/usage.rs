@@ -65,6 +65,12 @@ impl Usage {
         self.stretches.iter().map(|stretch| stretch.bytes).sum::<u64>() >= most && self.of(source) >= most
     }
 
+    /// Whether nobody wrote anything yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stretches.is_empty()
+    }
+
     fn of(&self, source: &str) -> u64 {
         self.stretches.iter().filter_map(|stretch| stretch.by.get(source)).sum()
     }

@@ -18,6 +18,7 @@ mod outage;
 mod pages;
 mod policy;
 mod routes;
+mod schema;
 mod side_logs;
 mod stop;
 mod tidy;

@@ -19,6 +19,7 @@ const CORES: [(&str, &[&str]); 3] = [
             "serde",
             "serde_json",
             "sha2",
+            "simdutf8",
             "thiserror",
             "toml",
             "toml_parser",

@@ -1,17 +1,27 @@
-//! Power loss at every sync, and at every call, of seeded workloads.
+//! Power loss at every sync, and at every call, of seeded workloads, every other one on a disk that is full
+//! once in a while.
 //!
 //! The oracle keeps, beside the journal, what was appended under which number and what was acknowledged.
+//! `OCTROI_SEED` takes other workloads than those from 0 on; what fails says which.
 
-use crate::support::{SEGMENT, chunk, open, options, read, read_all, try_open};
+use crate::support::{SEGMENT, chunk, open, options, read, read_all, seed, try_open};
 use octroi_journal::sim::{Fault, Random, SimDisk};
 use octroi_journal::{CommitError, Journal, Recovery};
 use std::collections::BTreeMap;
+
+/// Power losses of the test that counts them: promise D3.
+const CRASHES: u64 = 100_000;
+/// Of each place that power is lost at, since what survives is a matter of chance.
+const CHANCES: u64 = 100;
+
+/// Targets and content of a record.
+type Record = (u64, Vec<u8>);
 
 /// What the outside knows.
 #[derive(Default)]
 struct Oracle {
     /// Every record offered, by its number: targets and content.
-    appended: BTreeMap<u64, (u64, Vec<u8>)>,
+    appended: BTreeMap<u64, Record>,
     /// Everything below was acknowledged.
     acked: u64,
     /// Cursor of each target: acknowledged, and asked for.
@@ -20,6 +30,20 @@ struct Oracle {
     count: u64,
     generation: u64,
     finished: bool,
+    /// Groups that a full disk handed back.
+    fulls: u64,
+}
+
+/// A disk for the workload of that seed.
+fn disk_for(seed: u64) -> SimDisk {
+    let disk = SimDisk::new(seed);
+    if seed % 2 == 1 {
+        let mut random = Random(!seed);
+        for _ in 0..16 {
+            disk.fail_at_call(20 + random.next() % 120, Fault::ShortThenFull);
+        }
+    }
+    disk
 }
 
 /// Runs until the end or until power is lost.
@@ -47,19 +71,9 @@ fn work(disk: &SimDisk, seed: u64, oracle: &mut Oracle) -> Option<()> {
         }
         let bits = (1_u64 << journal.targets().len()) - 1;
         let before = oracle.count;
-        for _ in 0..random.next() % 4 {
-            let records: Vec<(u64, Vec<u8>)> = (0..1 + random.next() % 3)
-                .map(|_| {
-                    let mut bytes = vec![random.next() as u8; (random.next() % 420) as usize];
-                    bytes.extend_from_slice(&oracle.count.to_le_bytes());
-                    oracle.count += 1;
-                    (random.next() & bits, bytes)
-                })
-                .collect();
-            let seqs = journal.append(chunk(&records)).unwrap();
-            assert_eq!(seqs.end - seqs.start, records.len() as u64);
-            oracle.appended.extend(seqs.zip(records));
-        }
+        let chunks = random.next() % 4;
+        let group: Vec<Vec<Record>> = (0..chunks).map(|_| records(&mut random, bits, oracle)).collect();
+        offer(&mut journal, &group, oracle);
         if round % 3 == 2 {
             for target in journal.targets() {
                 let upto = (target.cursor + random.next() % 12).min(journal.durable().end());
@@ -69,11 +83,26 @@ fn work(disk: &SimDisk, seed: u64, oracle: &mut Oracle) -> Option<()> {
             }
         }
         let mut snapshot = |out: &mut Vec<u8>| out.extend_from_slice(&before.to_le_bytes());
-        let done = if round % 7 == 6 { journal.seal(&mut snapshot) } else { journal.commit(&mut snapshot) };
-        match done {
-            Ok(durable) => oracle.acked = durable.end(),
-            Err(CommitError::Failed(_)) => return None,
-            Err(other) => panic!("seed {seed}: {other}"),
+        loop {
+            let sealing = round % 7 == 6;
+            let done = if sealing { journal.seal(&mut snapshot) } else { journal.commit(&mut snapshot) };
+            match done {
+                Ok(durable) => break oracle.acked = durable.end(),
+                // A seal alone that found no room: its group is there.
+                Err(CommitError::Full { .. }) if journal.durable().end() > oracle.acked => {
+                    oracle.acked = journal.durable().end();
+                    oracle.fulls += 1;
+                }
+                Err(CommitError::Full { chunks, .. }) => {
+                    assert_eq!(chunks.len(), group.len(), "all is handed back");
+                    oracle.fulls += 1;
+                    // Their numbers are void.
+                    oracle.appended.split_off(&oracle.acked);
+                    offer(&mut journal, &group, oracle);
+                }
+                Err(CommitError::Failed(_)) => return None,
+                Err(other) => panic!("seed {seed}: {other}"),
+            }
         }
         for cursor in oracle.cursors.values_mut() {
             cursor.0 = cursor.1;
@@ -83,6 +112,25 @@ fn work(disk: &SimDisk, seed: u64, oracle: &mut Oracle) -> Option<()> {
         }
     }
     Some(())
+}
+
+fn records(random: &mut Random, bits: u64, oracle: &mut Oracle) -> Vec<Record> {
+    let count = 1 + random.next() % 3;
+    let record = |_| {
+        let mut bytes = vec![random.next() as u8; (random.next() % 420) as usize];
+        bytes.extend_from_slice(&oracle.count.to_le_bytes());
+        oracle.count += 1;
+        (random.next() & bits, bytes)
+    };
+    (0..count).map(record).collect()
+}
+
+fn offer(journal: &mut Journal, group: &[Vec<Record>], oracle: &mut Oracle) {
+    for records in group {
+        let seqs = journal.append(chunk(records)).unwrap();
+        assert_eq!(seqs.end - seqs.start, records.len() as u64);
+        oracle.appended.extend(seqs.zip(records.iter().cloned()));
+    }
 }
 
 /// What the disk gives back against what the outside knows.
@@ -145,41 +193,56 @@ fn replays(journal: &Journal, recovery: &Recovery, oracle: &Oracle, end: u64) ->
     if before + after == all { Ok(()) } else { Err(format!("state is {before} + {after}, not {all}")) }
 }
 
-#[test]
-fn nothing_acknowledged_is_lost_by_a_crash_at_any_sync() {
-    let mut crashes = 0;
-    for seed in 0..14 {
-        let whole = SimDisk::new(seed);
-        assert!(run(&whole, seed).finished);
-        for sync in 0..whole.syncs() {
-            let disk = SimDisk::new(seed);
-            disk.fail_at_sync(sync, Fault::Crash);
-            let oracle = run(&disk, seed);
-            for crash in 0..100 {
-                if let Err(why) = check(&disk.after_crash(crash), &oracle) {
-                    panic!("workload seed {seed}, crash at sync {sync}, crash seed {crash}: {why}");
-                }
-                crashes += 1;
-            }
+/// Power is lost at `place` of the workload of that seed, and what survives is drawn `chances` times.
+fn lose_power(seed: u64, what: &str, place: impl Fn(&SimDisk), chances: u64) {
+    let disk = disk_for(seed);
+    place(&disk);
+    let oracle = run(&disk, seed);
+    for chance in 0..chances {
+        if let Err(why) = check(&disk.after_crash(chance), &oracle) {
+            panic!("OCTROI_SEED={seed}, {what}, chance {chance}: {why}");
         }
     }
-    assert!(crashes >= 50_000, "{crashes} crashes");
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_a_crash_at_any_sync() {
+    let first = seed();
+    let (mut crashes, mut fulls, mut seed) = (0, 0, first);
+    while crashes < CRASHES {
+        let whole = disk_for(seed);
+        let oracle = run(&whole, seed);
+        assert!(oracle.finished, "OCTROI_SEED={seed}");
+        fulls += oracle.fulls;
+        for sync in 0..whole.syncs() {
+            let at = |disk: &SimDisk| disk.fail_at_sync(sync, Fault::Crash);
+            lose_power(seed, &format!("crash at sync {sync}"), at, CHANCES);
+            crashes += CHANCES;
+        }
+        seed += 1;
+    }
+    println!(
+        "OCTROI_SEED={first}: {crashes} power losses in {} workloads, 0 lost; {fulls} groups found the disk full",
+        seed - first
+    );
+    assert!(crashes >= CRASHES && fulls >= 20, "{crashes} crashes, {fulls} full disks");
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_by_a_crash_at_any_call() {
-    let whole = SimDisk::new(90);
-    run(&whole, 90);
-    for call in 0..whole.calls() {
-        let disk = SimDisk::new(90);
-        disk.fail_at_call(call, Fault::Crash);
-        let oracle = run(&disk, 90);
-        for crash in 0..6 {
-            if let Err(why) = check(&disk.after_crash(crash), &oracle) {
-                panic!("workload seed 90, crash at call {call}, crash seed {crash}: {why}");
-            }
+    let first = seed();
+    let mut crashes = 0;
+    for seed in first..first + 8 {
+        let whole = disk_for(seed);
+        run(&whole, seed);
+        for call in 0..whole.calls() {
+            let at = |disk: &SimDisk| disk.fail_at_call(call, Fault::Crash);
+            lose_power(seed, &format!("crash at call {call}"), at, 10);
+            crashes += 10;
         }
     }
+    println!("OCTROI_SEED={first}: {crashes} power losses, 0 lost");
+    assert!(crashes >= 5_000, "{crashes} crashes");
 }
 
 /// Rule 5: what recovery serves was synced again first.

@@ -7,6 +7,12 @@ use std::sync::Arc;
 
 pub(crate) const SEGMENT: u64 = 8 << 10;
 
+/// The first workload's number.
+#[expect(clippy::disallowed_methods, reason = "the seed of a test")]
+pub(crate) fn seed() -> u64 {
+    std::env::var("OCTROI_SEED").map_or(0, |seed| seed.parse().expect("OCTROI_SEED is a number"))
+}
+
 pub(crate) fn options() -> Options {
     Options {
         hub: "hub-1".to_owned(),

@@ -115,12 +115,22 @@ fn an_acknowledged_survivor_is_accepted_until_its_day() {
     assert_eq!(of(&acknowledged("2026-11-19")), Fate::Survived);
 }
 
+/// What `check` says of a policy.
+fn said(document: &Document) -> Vec<Finding> {
+    let policy = Policy::compile(document, [0; 32]).unwrap();
+    unmissed(document, &prove(&policy, document), Date::parse(TODAY).unwrap())
+}
+
 #[test]
-fn survivors_are_warnings_in_both_languages_and_what_is_noticed_is_none() {
-    let found = mutants(&document(EXAMPLE), Date::parse(TODAY).unwrap()).unwrap();
-    let findings = unnoticed(&found);
-    let survived = found.iter().filter(|mutant| mutant.fate == Fate::Survived).count();
-    assert_eq!(findings.len(), survived);
+fn check_warns_of_every_survivor_in_both_languages_and_of_nothing_else() {
+    let document = document(EXAMPLE);
+    let found = mutants(&document, Date::parse(TODAY).unwrap()).unwrap();
+    let survivors = found.iter().filter(|mutant| mutant.fate == Fate::Survived);
+    let findings = said(&document);
+    assert_eq!(
+        findings.iter().map(|finding| &finding.location).collect::<Vec<_>>(),
+        survivors.map(|mutant| &mutant.location).collect::<Vec<_>>()
+    );
     for finding in &findings {
         assert_eq!((finding.code, finding.severity), (Code::C34, Severity::Warning));
         assert_ne!(finding.message.fr, finding.message.en);
@@ -132,10 +142,41 @@ fn survivors_are_warnings_in_both_languages_and_what_is_noticed_is_none() {
 }
 
 #[test]
+fn check_says_that_it_did_not_look_where_that_would_take_too_long() {
+    let did_not_look = |document: &Document| {
+        let findings = said(document);
+        let [finding] = findings.as_slice() else { return false };
+        finding.severity == Severity::Info && finding.message.en.starts_with("not looked for here")
+    };
+    let mut document = document(EXAMPLE);
+    assert!(!did_not_look(&document));
+    let rule = document.classify[0].clone();
+    let many = |document: &mut Document, count| {
+        for n in 0..count {
+            let mut more = rule.clone();
+            more.value.id = format!("more-{n}");
+            document.classify.push(more);
+        }
+    };
+    many(&mut document, MOST_PROTECTIONS);
+    assert!(did_not_look(&document), "too many protections");
+
+    // Fewer protections, and a proof that is too large for each: a rule for every marking.
+    let mut document = self::document(EXAMPLE);
+    let first = document.classify.len();
+    many(&mut document, crate::Marking::ALL.len());
+    for (block, marking) in document.classify[first..].iter_mut().zip(crate::Marking::ALL) {
+        block.value.markings = vec![*marking];
+    }
+    assert!(mutate::all(&document).len() < MOST_PROTECTIONS && did_not_look(&document), "too large a proof");
+}
+
+#[test]
 fn a_policy_that_is_refused_is_not_mutated() {
     let broken = EXAMPLE.replace("expect = { outcome = \"refused\" }", "expect = { outcome = \"routed\" }");
     let findings = mutants(&document(&broken), Date::parse(TODAY).unwrap()).unwrap_err();
     assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::C34]);
+    assert_eq!(said(&document(&broken)), []);
 }
 
 /// Outcome, space, copies and level of every test's message under every declared level.

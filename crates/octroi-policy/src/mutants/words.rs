@@ -2,7 +2,8 @@
 //! nothing, one line for a terminal, a finding for `check`'s readers.
 
 use super::equivalence::Equal;
-use super::{Fate, Killer, Mutant};
+use super::{Fate, Killer, MOST_CELLS, MOST_PROTECTIONS, Mutant};
+use crate::ast::Document;
 use crate::text::text;
 use crate::{Code, Finding, Severity, Text};
 
@@ -105,6 +106,29 @@ pub(super) fn of_invariant(noticed: usize, alone: &[String]) -> Text {
     }
 }
 
+/// What `check` says where it did not look.
+pub(super) fn not_looked(document: &Document, protections: usize, cells: u64) -> Finding {
+    Finding {
+        code: Code::C34,
+        severity: Severity::Info,
+        location: document.policy.at.clone(),
+        message: text!(
+            "not looked for here: protections that no test and no invariant would miss",
+            "non recherché ici : les protections dont aucun essai et aucune garantie ne remarquerait l'absence"
+        ),
+        why: text!(
+            "{protections} protections, each a review of its own, {cells} cells and flows in all: beyond {MOST_PROTECTIONS} protections or {MOST_CELLS} cells and flows that is not done while you wait",
+            "{protections} protections, chacune une revue à part, {cells} cases et flux en tout : au-delà de {MOST_PROTECTIONS} protections ou de {MOST_CELLS} cases et flux, cela ne se fait pas pendant que vous attendez"
+        ),
+        fix: text!(
+            "run `octroi policy mutants` before the policy is adopted",
+            "lancer `octroi policy mutants` avant l'adoption de la politique"
+        ),
+        witness: None,
+    }
+}
+
+/// A survivor, or one that is accepted.
 pub(super) fn finding(mutant: &Mutant) -> Option<Finding> {
     let (severity, fix) = match &mutant.fate {
         Fate::Killed { .. } | Fate::Equivalent { .. } => return None,

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::ledger::Done;
 
-/// What the file begins with: its format, then the hash of the rest.
-const HEAD: &str = "octroi-aggregates/1 ";
+/// What the file begins with: this, the number of its format, and the hash of the rest.
+const HEAD: &str = "octroi-aggregates/";
+/// The format this program writes; it reads this one and every older one.
+const FORMAT: u32 = 1;
 
 /// Everything that must not be stored apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +61,11 @@ pub(super) enum BookError {
     /// It is another program's.
     #[error("it is of another format")]
     Format(#[source] serde_json::Error),
+    /// Of a later release: neither read nor written over.
+    #[error(
+        "it has format {0} and this program reads up to {FORMAT}; start the release that wrote it, or a later one"
+    )]
+    Newer(u32),
     /// It was not written beside this journal, or is older than it.
     #[error("it is of another journal, or older than this one")]
     Foreign,
@@ -91,8 +98,14 @@ impl Book {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(BookError::Damaged),
             Err(error) => return Err(BookError::Read(error)),
         };
-        let rest = text.strip_prefix(HEAD).and_then(|rest| rest.split_once('\n'));
-        let (hash, book) = rest.ok_or(BookError::Damaged)?;
+        let (head, book) = text.split_once('\n').ok_or(BookError::Damaged)?;
+        let head = head.strip_prefix(HEAD).and_then(|head| head.split_once(' '));
+        let (format, hash) = head.ok_or(BookError::Damaged)?;
+        match format.parse().map_err(|_| BookError::Damaged)? {
+            FORMAT => {}
+            newer if newer > FORMAT => return Err(BookError::Newer(newer)),
+            _ => return Err(BookError::Damaged),
+        }
         if blake3::hash(book.as_bytes()).to_hex().as_str() != hash {
             return Err(BookError::Damaged);
         }
@@ -111,7 +124,7 @@ impl Book {
     pub(super) fn store(&self, path: &Path) -> io::Result<()> {
         let book = serde_json::to_string(self)?;
         let hash = blake3::hash(book.as_bytes()).to_hex();
-        durable::replace(path, [HEAD, hash.as_str(), "\n", &book].concat().as_bytes())
+        durable::replace(path, format!("{HEAD}{FORMAT} {hash}\n{book}").as_bytes())
     }
 }
 
@@ -138,6 +151,19 @@ mod tests {
         }
         fs::write(&path, &stored[..stored.len() - 1]).unwrap();
         assert!(matches!(Book::read(&path, &PLACE), Err(BookError::Damaged)));
+    }
+
+    #[test]
+    fn a_book_is_stored_as_it_was_stays_readable_and_a_newer_one_is_refused() {
+        const GOLDEN: &str = include_str!("../../golden/aggregates-1");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("aggregates");
+        let book = Book { cursor: 50, counted: 9, ..Book::at(&PLACE) };
+        book.store(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), GOLDEN);
+        assert_eq!(Book::read(&path, &PLACE).unwrap(), book);
+        fs::write(&path, GOLDEN.replacen("/1 ", "/2 ", 1)).unwrap();
+        assert!(matches!(Book::read(&path, &PLACE), Err(BookError::Newer(2))));
     }
 
     #[test]

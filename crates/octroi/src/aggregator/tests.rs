@@ -125,7 +125,7 @@ impl Hub {
             metrics,
             stop: Arc::default(),
         };
-        let work = Work::open(aggregator, &view.load(), generation);
+        let work = Work::open(aggregator, &view.load(), generation).unwrap();
         Self { data, work, view, clock, committer }
     }
 

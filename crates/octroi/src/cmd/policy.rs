@@ -97,10 +97,13 @@ fn check(
     let lang = context.lang;
     let day = date.map(|text| day(text, context)).transpose()?;
     let (files, mut review) = read(path, day)?;
+    let day = day.unwrap_or_else(|| review.document.policy.valid_from.date());
+    if let Some(proof) = &review.proof {
+        review.findings.extend(octroi_policy::unmissed(&review.document, proof, day));
+    }
     if let Some(active) = against {
         let active = compiled(active, context)?;
         if let Some(candidate) = &review.policy {
-            let day = day.unwrap_or_else(|| candidate.document().policy.valid_from.date());
             review.findings.extend(octroi_policy::against(&active, candidate, day));
         }
     }

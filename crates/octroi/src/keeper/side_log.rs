@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Keep, KeeperError};
 use crate::limits;
 use crate::record::{Fate, Kept, Log, Message, RecordError, RecordKind, What};
+use crate::snapshot;
 use crate::state::{Change, Entry, State};
 
 /// What a side log adds up to; its snapshot.
@@ -44,11 +45,8 @@ impl SideLog {
     /// # Errors
     /// It cannot be read.
     pub fn recover(log: Log, journal: Journal, recovery: &Recovery) -> Result<Self, KeeperError> {
-        let summary = match recovery.snapshot.as_slice() {
-            [] => Summary::default(),
-            snapshot => serde_json::from_slice(snapshot)
-                .map_err(|error| KeeperError::Foreign { log: log.name(), reason: error.to_string() })?,
-        };
+        let summary = snapshot::read(&recovery.snapshot)
+            .map_err(|error| KeeperError::Foreign { log: log.name(), reason: error.to_string() })?;
         let reader = journal.reader(recovery.snapshot_seq);
         let mut side = Self { log, journal, reader, summary, is_full: false, stale: true };
         let mut summary = std::mem::take(&mut side.summary);
@@ -180,7 +178,7 @@ impl SideLog {
             }
         };
         let summary = &self.summary;
-        match self.journal.commit(&mut |out| write_summary(summary, out)) {
+        match self.journal.commit(&mut |out| snapshot::write(summary, out)) {
             Ok(_) => {
                 self.is_full = false;
                 Ok(Some(first))
@@ -193,7 +191,7 @@ impl SideLog {
     /// Ends in a state from which a torn tail is told apart.
     pub fn seal(&mut self) -> Result<(), KeeperError> {
         let summary = &self.summary;
-        let sealed = self.journal.seal(&mut |out| write_summary(summary, out));
+        let sealed = self.journal.seal(&mut |out| snapshot::write(summary, out));
         sealed.map(drop).map_err(|source| KeeperError::Write { log: self.log.name(), source })
     }
 
@@ -298,17 +296,12 @@ enum Record<'a> {
 
 impl<'a> Record<'a> {
     fn read(read: octroi_journal::Entry<'a>) -> Result<Option<Self>, RecordError> {
-        Ok(match RecordKind::from_number(read.kind) {
-            Some(RecordKind::Kept) => Some(Self::Kept(Kept::read(read.bytes)?)),
-            Some(RecordKind::Fate) => Some(Self::Fate(Fate::read(read.bytes)?)),
+        Ok(match RecordKind::of(read.kind)? {
+            RecordKind::Kept => Some(Self::Kept(Kept::read(read.bytes)?)),
+            RecordKind::Fate => Some(Self::Fate(Fate::read(read.bytes)?)),
             _ => None,
         })
     }
-}
-
-fn write_summary(summary: &Summary, out: &mut Vec<u8>) {
-    // A map of strings and numbers: serialising cannot fail.
-    out.extend_from_slice(&serde_json::to_vec(summary).unwrap_or_default());
 }
 
 /// Who put a message into the quarantine that was held for too long.
@@ -349,5 +342,28 @@ fn entry(generation: u64, seq: u64, kept: &Kept<'_>) -> Entry {
         received: of(&|message| message.received.to_string()),
         since: kept.since.0,
         bytes: message.as_ref().map_or(0, |message| message.payload.len() as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_side_log_adds_up_to_is_stored_as_it_was_and_stays_readable() {
+        let golden = include_bytes!("../../golden/side-log-1.snapshot");
+        let last = BTreeMap::from([(feeder(7, ""), 41), (feeder(7, "dc-rennes"), 39)]);
+        let summary = Summary { last, taken: Some((8, 3)) };
+        assert_eq!(snapshot::read::<Summary>(golden).unwrap(), summary);
+        let mut bytes = Vec::new();
+        snapshot::write(&summary, &mut bytes);
+        assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(golden));
+    }
+
+    #[test]
+    fn a_record_of_a_kind_that_a_later_release_writes_is_refused() {
+        let read = |kind| Record::read(octroi_journal::Entry { seq: 1, kind, targets: 0, bytes: b"" });
+        assert!(read(0x7F).is_err(), "passed over, it would be lost");
+        assert!(matches!(read(RecordKind::Progress as u8), Ok(None)));
     }
 }

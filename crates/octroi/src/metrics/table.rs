@@ -165,6 +165,13 @@ pub const TABLE: &[Described] = &[
         samples: |out, _, policy| out.one(&[], float(policy.status.journal.bytes)),
     },
     Described {
+        name: "octroi_journal_fenced_ranges",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Damaged ranges of journal and side logs found since the start: their records are lost, every byte is kept.",
+        samples: |out, _, policy| out.one(&[], float(policy.status.journal.fenced.len() as u64)),
+    },
+    Described {
         name: "octroi_journal_limit_bytes",
         kind: Kind::Gauge,
         labels: &[],

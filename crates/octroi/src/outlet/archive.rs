@@ -254,11 +254,8 @@ impl Outlet for Archive {
     fn poll(&mut self, wait: Duration, now: Timestamp) -> Result<Progress, DeliverError> {
         self.write_if_due(now)?;
         self.cut_if_due(now);
-        let intend = match &self.cut {
-            // Asked again until it is on record: a full journal loses the note.
-            Some(cut) if cut.intent == Intent::ToTell => Some(cut.bounds),
-            _ => None,
-        };
+        // Until it is answered there is no poll: whoever polls again was told of no room.
+        let intend = self.cut.as_ref().filter(|cut| cut.intent == Intent::ToTell).map(|cut| cut.bounds);
         let waiting = self.cut.as_ref().map_or(&self.filling, |cut| &cut.batch);
         let progress = Progress {
             unacked_from: waiting.bounds.map(|bounds| bounds.first),

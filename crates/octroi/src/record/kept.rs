@@ -172,6 +172,7 @@ impl Fate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::RecordKind;
 
     #[test]
     fn what_is_kept_and_what_becomes_of_it_are_read_back() {
@@ -195,5 +196,37 @@ mod tests {
             assert_eq!(Fate::read(&fate.to_bytes()), Ok(fate));
         }
         assert!(Fate::read(&[2, 0]).is_err());
+    }
+
+    /// Kind 0x08 and kind 0x10 mean these bytes for good: another layout takes another kind.
+    #[test]
+    fn what_stands_in_a_side_log_is_written_as_it_was_and_stays_readable() {
+        let golden = include_str!("../../golden/side-log-1.records");
+        let kept = Kept {
+            generation: 0x0123_4567_89ab_cdef,
+            origin: 41,
+            since: Timestamp(1_795_000_000_000_000),
+            policy: 0xfedc_ba98_7654_3210,
+            by: "dc-rennes",
+            target: "dc-rennes",
+            reason: "no_allowed_target",
+            message: b"\x01 as it was",
+        };
+        let mut bytes = Vec::new();
+        kept.write_header(&mut bytes);
+        bytes.extend_from_slice(kept.message);
+        let (log, what, why) = (Log::Hold, What::Expired, "hold_max, échu".to_owned());
+        let fate =
+            Fate { log, generation: 6, what, at: -1, why, messages: 1, seqs: vec![3, 0xFFFF_FFFF_FFFF] };
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let now = format!(
+            "{:02x} {}\n{:02x} {}\n",
+            RecordKind::Kept as u8,
+            hex(&bytes),
+            RecordKind::Fate as u8,
+            hex(&fate.to_bytes())
+        );
+        assert_eq!(now, golden);
+        assert_eq!((Kept::read(&bytes), Fate::read(&fate.to_bytes())), (Ok(kept), Ok(fate)));
     }
 }

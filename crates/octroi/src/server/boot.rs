@@ -58,13 +58,10 @@ pub(super) fn open(
 
     let (failed_tell, failed) = mpsc::channel(8);
     let sessions = Sessions::new(ledger.sessions.clone());
-    let fenced =
-        recovery.fenced.iter().map(|range| format!("{}-{}", range.start, range.end.saturating_sub(1)));
     let (errands_tell, errands) = std::sync::mpsc::sync_channel(limits::ERRANDS);
     let mut parts = Parts {
         started: clock.now(),
         generation: journal.generation(),
-        fenced: fenced.collect(),
         reader: journal.reader(0),
         inbox: Arc::default(),
         watermark: Arc::default(),
@@ -407,9 +404,7 @@ pub(crate) fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<L
     while at < journal.next_seq() {
         reader.next(None, limits::RELAY_READ_BYTES, &mut batch)?;
         for entry in batch.iter() {
-            if let Some(kind) = RecordKind::from_number(entry.kind) {
-                ledger.apply(kind, entry.targets, entry.bytes)?;
-            }
+            ledger.apply(RecordKind::of(entry.kind)?, entry.targets, entry.bytes)?;
         }
         if batch.end() <= at {
             break;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use octroi_journal::Reader;
 use octroi_policy::ast::TargetKind;
 use octroi_policy::{CopyIx, Label, Level, Timestamp};
 use tokio::sync::watch;
@@ -117,7 +118,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
             limit_bytes: parts.config.journal.limit,
             records: journal.next_seq,
             full: journal.full,
-            fenced: parts.fenced.clone(),
+            fenced: fenced(parts),
         },
         connections: connections.count(),
         received_per_second: rate(sample.received, before.map_or(sample.received, |old| old.received)),
@@ -132,6 +133,19 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
         samples.pop_front();
     }
     status
+}
+
+/// What opening or reading found damaged, in the journal and in the side logs.
+fn fenced(parts: &Parts) -> Vec<String> {
+    let ranges = |log: &str, reader: &Reader| -> Vec<String> {
+        let ranges = reader.fenced().into_iter();
+        ranges.map(|range| format!("{log}{}-{}", range.start, range.end.saturating_sub(1))).collect()
+    };
+    let mut fenced = ranges("", &parts.reader);
+    for (log, (_, reader)) in &parts.side_logs {
+        fenced.extend(ranges(&format!("{} ", log.name()), reader));
+    }
+    fenced
 }
 
 fn policy_status(active: &Active) -> PolicyStatus {

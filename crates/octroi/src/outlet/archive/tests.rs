@@ -158,7 +158,7 @@ fn nothing_is_written_before_its_bounds_are_on_record() {
     assert_eq!(archive.poll(Duration::ZERO, NOW).unwrap().intend, Some(bounds));
     archive.intended(Bounds { first: 1, last: 2 }); // another's
     let progress = archive.poll(Duration::ZERO, NOW).unwrap();
-    assert_eq!((progress.intend, progress.unacked_from), (Some(bounds), Some(1)), "asked for until it is");
+    assert_eq!((progress.intend, progress.unacked_from), (Some(bounds), Some(1)), "asked for again");
     assert!(files(directory.path()).is_empty());
     archive.intended(bounds);
     let progress = archive.poll(Duration::ZERO, NOW).unwrap();

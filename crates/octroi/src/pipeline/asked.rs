@@ -1,0 +1,137 @@
+//! What a relay asks of the hub's other parts: to put a batch's bounds on
+//! record, to hold what was withheld, to quarantine what its target refuses.
+//! One question at a time; until it is answered the relay does nothing else.
+//!
+//! INVARIANT: a record counts as withheld once a side log has synced it.
+
+use octroi_policy::Timestamp;
+use tokio::sync::oneshot;
+
+use super::{Position, Relay, RelayError, Turn, lowest};
+use crate::backlog::Reading;
+use crate::committer::{Acked, Control};
+use crate::keeper::Keep;
+use crate::limits;
+use crate::outlet::Bounds;
+use crate::patience::Patience;
+use crate::record::{Intent, Log, RecordKind};
+
+/// A question whose answer is awaited.
+pub(super) enum Asked {
+    /// Are these bounds on record?
+    Intent(Bounds, oneshot::Receiver<Acked>),
+    /// Is what was withheld in the hold log?
+    Hold(oneshot::Receiver<bool>),
+    /// Is the record that its target refuses in the quarantine?
+    Quarantine(u64, oneshot::Receiver<bool>),
+}
+
+impl Relay {
+    /// Acts on the answer, if it is there.
+    pub(super) fn heard(
+        &mut self,
+        asked: Asked,
+        at: &mut Position,
+        patience: Patience,
+    ) -> Result<Turn, RelayError> {
+        let gone = || RelayError::Gone { target: self.target.clone() };
+        match asked {
+            Asked::Intent(bounds, told) => match patience.hear(told) {
+                Err(told) => at.asked = Some(Asked::Intent(bounds, told)),
+                Ok(Some(_)) => self.outlet.intended(bounds),
+                // No room for the note, or the hub stops: the outlet asks again.
+                Ok(None) => self.pause(patience),
+            },
+            Asked::Hold(told) => match patience.hear(told) {
+                Err(told) => at.asked = Some(Asked::Hold(told)),
+                Ok(kept) if kept.ok_or_else(gone)? => at.withheld.clear(),
+                Ok(_) => {
+                    self.pause(patience);
+                    if let Some(first) = at.withheld.first().filter(|_| at.withheld.len() >= limits::WITHHELD)
+                    {
+                        // What the hold log does not hold stays in the journal, and so does what follows.
+                        return Ok(Turn::Rewind(first.origin));
+                    }
+                }
+            },
+            Asked::Quarantine(seq, told) => match patience.hear(told) {
+                Err(told) => at.asked = Some(Asked::Quarantine(seq, told)),
+                Ok(kept) if kept.ok_or_else(gone)? => return Ok(self.rejected(seq, at)),
+                Ok(_) => return Ok(Turn::Rewind(lowest(at))),
+            },
+        }
+        Ok(Turn::Done)
+    }
+
+    /// Before the same is asked again.
+    fn pause(&self, patience: Patience) {
+        self.watermark.wait_past(u64::MAX - 1, patience.at_most(limits::RELAY_IDLE));
+    }
+
+    /// Asks for a batch's bounds to be put on record.
+    pub(super) fn ask_intent(&self, bounds: Bounds) -> Asked {
+        let intent = Intent { target: self.bit.index(), first: bounds.first, last: bounds.last };
+        let (done, told) = oneshot::channel();
+        self.inbox.control(Control::Note {
+            kind: RecordKind::Intent,
+            bytes: intent.to_bytes(),
+            done: Some(done),
+        });
+        Asked::Intent(bounds, told)
+    }
+
+    /// Asks for what was withheld to be held.
+    pub(super) fn ask_hold(&self, at: &Position) -> Result<Asked, RelayError> {
+        self.ask_keeper(Log::Hold, at.withheld.clone()).map(Asked::Hold)
+    }
+
+    /// Asks for the record that its target refuses to be quarantined.
+    pub(super) fn ask_quarantine(
+        &mut self,
+        seq: u64,
+        reason: &'static str,
+        at: &mut Position,
+    ) -> Result<Turn, RelayError> {
+        let failed = |source| RelayError::Read { target: self.target.clone(), source };
+        let mut batch = Reading::default();
+        self.reader.seek(seq);
+        self.reader.next(1, &mut batch).map_err(failed)?;
+        let Some(entry) = batch.iter().find(|entry| entry.seq == seq) else {
+            return Ok(self.rejected(seq, at));
+        };
+        let judged = (self.policies.current().policy64, self.clock.now());
+        let keep = vec![self.withheld(reason, seq, entry.bytes, judged)];
+        at.asked = Some(Asked::Quarantine(seq, self.ask_keeper(Log::Quarantine, keep)?));
+        Ok(Turn::Asked)
+    }
+
+    fn ask_keeper(&self, log: Log, keeps: Vec<Keep>) -> Result<oneshot::Receiver<bool>, RelayError> {
+        self.keeper.keep(log, keeps).map_err(|_| RelayError::Gone { target: self.target.clone() })
+    }
+
+    /// What its target refuses counts as withheld; what is before it was acknowledged.
+    fn rejected(&self, seq: u64, at: &mut Position) -> Turn {
+        match at.open.iter_mut().find(|(open, _, _)| *open == seq) {
+            Some(open) => open.1 = true,
+            // Refused before it was taken.
+            None => at.held += 1,
+        }
+        self.advance(at, seq + 1);
+        Turn::Rewind(seq + 1)
+    }
+
+    /// A record that does not go to this target, by the policy and at the time that said so.
+    pub(super) fn withheld(&self, reason: &str, seq: u64, bytes: &[u8], judged: (u64, Timestamp)) -> Keep {
+        let (policy, since) = judged;
+        Keep {
+            generation: self.generation,
+            origin: seq,
+            since,
+            policy,
+            by: self.target.clone(),
+            target: self.target.clone(),
+            reason: reason.to_owned(),
+            message: bytes.to_vec(),
+        }
+    }
+}
