@@ -23,6 +23,7 @@ use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::outlet::switch::Switch;
 use crate::outlet::{Outlet, archive, kafka};
 use crate::pipeline::{PolicyClock, Relay};
 use crate::policies::{self, ActivateError, Active, Bits, Policies, Store};
@@ -229,7 +230,8 @@ fn start_relays(
     let (mut relays, mut seen) = (Vec::new(), Vec::new());
     for (target, outlet) in &parts.config.outlets {
         let Some(bit) = bit_of(parts, target) else { continue };
-        let outlet_box = open_outlet(target, outlet, parts)?;
+        let inner = open_outlet(target, outlet, parts)?;
+        let outlet_box = Box::new(Switch::new(inner, bit.index(), Arc::clone(&parts.journal)));
         let relay_seen = RelaySeen::new(target, outlet.kind(), bit, parts.clock.now());
         let relay = relay(parts, &relay_seen, bit, outlet_box, keeper, stop);
         let (from, failed) = (cursor(parts, bit), failed.clone());
