@@ -31,7 +31,7 @@ use crate::process::{holds_within, wait_until};
 /// The user known by password, and by the name in its certificate.
 pub const HUB: &str = "hub";
 const PASSWORD: &str = "hub-secret";
-const STARTS_WITHIN: Duration = Duration::from_secs(120);
+const STARTS_WITHIN: Duration = Duration::from_secs(300);
 
 /// How a cluster is made.
 #[derive(Clone, Copy, Debug)]

@@ -92,14 +92,7 @@ fn a_replay_sends_what_the_journal_still_has_again_under_the_same_ids_and_never_
     assert!(wrong.code == 64 && wrong.err.contains("48213"), "{}", wrong.err);
 
     // The copy is taken out of the policy: there is nothing that may go again.
-    policy::edit(
-        &hub.policy(),
-        "to = \"cloud-confiance\"\ntransform = \"t-mobilite-cloud\"",
-        "when = { topic = \"ville/mobilite/+/nothing\" }\nto = \"cloud-confiance\"\ntransform = \"t-mobilite-cloud\"",
-    );
-    for _ in 0..2 {
-        policy::edit(&hub.policy(), "copies = [\"mobilite-vers-cloud\"]", "copies = []");
-    }
+    policy::close_mobility_copy(&hub.policy());
     activate_next(&hub);
     let refused = hub.cli_json(&["outlet", "replay", "cloud-confiance", "--from", "0"]);
     assert_eq!((&refused["sent"], &refused["stays"]["not_allowed"]), (&0.into(), &40.into()), "{refused}");

@@ -20,8 +20,8 @@ const OPEN: &str = "mobilite-rennes.mobility.open.v1";
 const SENSITIVE: &str = "mobilite-rennes.mobility.sensitive.v1";
 const COPIES: &str = "mobilite-vers-cloud.mobility.open.v1";
 
-/// Long enough for the hub's longest rest between two tries.
-const MENDED_WITHIN: Duration = Duration::from_secs(60);
+/// Long enough for the hub's longest rest between two tries, on a busy machine.
+const MENDED_WITHIN: Duration = Duration::from_secs(120);
 
 fn outlet(hub: &Hub, target: &str) -> (String, String, String) {
     let shown = hub.cli_json(&["outlet", "show", target]);
