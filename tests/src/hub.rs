@@ -28,6 +28,8 @@ pub enum Outlet {
     Archive,
     /// `host:port` of a broker.
     Kafka(String),
+    /// What stands below `[outlet.…]`.
+    Lines(String),
 }
 
 /// A hub, running or not, and everything it has on disk.
@@ -90,6 +92,7 @@ impl Hub {
                 Outlet::Kafka(broker) => {
                     format!("kind = \"kafka\"\nbrokers = [\"{broker}\"]\nheaders = \"cloudevents\"\n")
                 }
+                Outlet::Lines(lines) => lines.clone(),
             };
             write!(toml, "\n[outlet.{target}]\n{outlet}").expect("a string takes everything");
         }
@@ -245,9 +248,14 @@ impl Hub {
         version.expect("octroi_policy_info has a version").to_owned()
     }
 
+    /// Where an archive target's files go.
+    pub fn archive_directory(&self, target: &str) -> PathBuf {
+        self.path(target)
+    }
+
     /// Everything on one archive target.
     pub fn archive(&self, target: &str) -> Vec<Delivered> {
-        crate::archive::read(target, &self.path(target))
+        crate::archive::read(target, &self.archive_directory(target))
     }
 
     /// Everything on every archive target.

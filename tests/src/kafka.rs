@@ -1,251 +1,335 @@
 //! A real Apache Kafka on loopback: fetched by Maven into a cache, formatted
-//! and run as one KRaft node in a directory of its own, gone with the test.
-//! Read by kcat, a consumer that shares no code with the hub's own bindings
-//! beyond the wire format (kcat links Debian's librdkafka).
+//! and run as a KRaft cluster of one node or three in a directory of its own,
+//! gone with the test.
 //!
-//! One node and PLAINTEXT today. Listeners stand in one place ([`Listener`])
-//! and every node is a [`Node`], so that TLS, SASL and three nodes are further
-//! entries there and no other shape.
+//! Every node has all the ways in at once: plain text, TLS with client
+//! certificates, SCRAM over TLS; ACLs hold on all of them but on the brokers'
+//! own, by which the tools and kcat come.
 
-use std::fs;
+mod consumer;
+mod distribution;
+mod node;
+pub mod pki;
+mod proxy;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+pub use self::consumer::Follower;
+pub use self::distribution::Distribution;
+pub use self::proxy::Proxy;
+
+use self::consumer::{kcat, read_topic};
+use self::node::Node;
+use self::pki::{Pki, Validity};
 use crate::delivered::Delivered;
-use crate::needs;
-use crate::process::{self, Process, free_port, wait_until};
+use crate::process::{holds_within, wait_until};
 
-/// Must be the version in `tests/kafka/pom.xml`.
-const VERSION: &str = "4.3.1";
+/// The user known by password, and by the name in its certificate.
+pub const HUB: &str = "hub";
+const PASSWORD: &str = "hub-secret";
+const STARTS_WITHIN: Duration = Duration::from_secs(300);
 
-/// The jars.
-pub struct Distribution {
-    libs: PathBuf,
-    java: PathBuf,
+/// How a cluster is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// One, or three: then two replicas must be in sync.
+    pub nodes: usize,
+    /// A [`Proxy`] between hubs and each node's plain listener.
+    pub proxied: bool,
 }
 
-struct Listener {
-    name: &'static str,
-    protocol: &'static str,
-    port: u16,
+/// The shape of most tests.
+pub const ONE: Shape = Shape { nodes: 1, proxied: false };
+/// What a datacenter runs.
+pub const THREE: Shape = Shape { nodes: 3, proxied: false };
+
+/// How a hub comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Plain,
+    /// TLS with a client certificate of the name `hub`.
+    Tls,
+    /// SASL SCRAM-SHA-512 over TLS as the user `hub`.
+    Scram,
 }
 
-struct Node {
-    id: u16,
-    clients: Listener,
-    controller: Listener,
-    directory: PathBuf,
-}
-
-/// A running broker.
+/// A cluster, running or not.
 pub struct Kafka {
-    node: Node,
+    nodes: Vec<Node>,
+    proxies: Vec<Proxy>,
     distribution: Distribution,
-    process: Option<Process>,
-    _directory: TempDir,
+    pki: Pki,
+    client: pki::Identity,
+    password: PathBuf,
+    directory: TempDir,
+    cluster_id: String,
 }
 
 impl Kafka {
-    /// The jars from the cache, fetched once; `Err` says what is missing and how to mend it.
-    ///
-    /// The cache is `OCTROI_TEST_CACHE`, else `target/test-cache` of the repository.
-    pub fn obtain() -> Result<Distribution, String> {
-        static FETCH: std::sync::Mutex<()> = std::sync::Mutex::new(());
-        let _one_at_a_time = FETCH.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let java = needs::find("java")
-            .ok_or("`java` is not installed: `apt-get install default-jre-headless` (Java 17 or later)")?;
-        let cache = std::env::var_os("OCTROI_TEST_CACHE")
-            .map_or_else(|| crate::root().join("target/test-cache"), PathBuf::from);
-        let libs = cache.join(format!("kafka-{VERSION}"));
-        if !libs.is_dir() {
-            fetch(&cache, &libs)?;
-        }
-        Ok(Distribution { libs, java })
-    }
-
-    /// Formats and starts one node, and waits until it serves.
-    pub fn start(distribution: &Distribution) -> Self {
+    /// Formats and starts a cluster, and waits until it serves.
+    pub fn start(distribution: &Distribution, shape: Shape) -> Self {
         let directory =
             tempfile::Builder::new().prefix("octroi-kafka-").tempdir().expect("a temporary directory");
-        let node = Node {
-            id: 1,
-            clients: Listener { name: "PLAINTEXT", protocol: "PLAINTEXT", port: free_port() },
-            controller: Listener { name: "CONTROLLER", protocol: "PLAINTEXT", port: free_port() },
-            directory: directory.path().to_owned(),
-        };
-        let distribution = Distribution { libs: distribution.libs.clone(), java: distribution.java.clone() };
-        fs::write(node.properties(), node.configuration()).expect("the broker's configuration is written");
-        let cluster = distribution.tool("kafka.tools.StorageTool", &["random-uuid"]);
-        let properties = node.properties().display().to_string();
-        let format = ["format", "--standalone", "-t", cluster.trim(), "-c", &properties];
-        distribution.tool("kafka.tools.StorageTool", &format);
-        let mut kafka = Self { node, distribution, process: None, _directory: directory };
+        let root = directory.path();
+        let pki = Pki::new(&root.join("pki"));
+        let client = pki.issue(HUB, Validity::Month);
+        let password = root.join("password");
+        std::fs::write(&password, PASSWORD).expect("the password is written");
+        let nodes: Vec<Node> = (1..=shape.nodes).map(|id| Node::new(id, root, shape.proxied)).collect();
+        let proxied = nodes.iter().filter(|_| shape.proxied);
+        let proxies = proxied.map(|node| Proxy::start(node.ports.advertised, node.ports.plain)).collect();
+        let random = distribution.tool("kafka.tools.StorageTool", &["random-uuid"]);
+        let (cluster_id, distribution) = (random.trim().to_owned(), distribution.clone());
+        let mut kafka = Self { nodes, proxies, distribution, pki, client, password, directory, cluster_id };
+        kafka.certify(Validity::Month);
+        kafka.format();
         kafka.restart();
         kafka
     }
 
-    /// Starts it again on the same data and the same ports; returns once it serves.
-    pub fn restart(&mut self) -> Duration {
-        assert!(self.process.is_none(), "the broker runs already");
-        let start = Instant::now();
-        let log = self.node.directory.join("kafka.log");
-        let mut arguments = self.distribution.java_arguments(512);
-        arguments.extend(["kafka.Kafka".to_owned(), self.node.properties().display().to_string()]);
-        let process = Process::start(&self.distribution.java, &arguments, &self.node.directory, &log);
-        let process = self.process.insert(process.expect("java starts"));
-        let address = format!("127.0.0.1:{}", self.node.clients.port);
-        wait_until("Kafka serves metadata", Duration::from_secs(90), || {
-            if let Some(status) = process.ended() {
-                panic!("Kafka ended with {status}:\n{}", process.log());
+    /// Gives every node a certificate; it takes it up when it starts.
+    pub fn certify(&self, validity: Validity) {
+        let voters: Vec<String> = self.nodes.iter().map(Node::voter).collect();
+        for node in &self.nodes {
+            let identity = self.pki.issue(&format!("broker-{}", node.id), validity);
+            node.configure(&voters, &identity, &self.pki.authority());
+        }
+    }
+
+    fn format(&self) {
+        let scram = format!("SCRAM-SHA-512=[name={HUB},password={PASSWORD}]");
+        std::thread::scope(|scope| {
+            for node in &self.nodes {
+                let (scram, properties) = (&scram, node.properties());
+                scope.spawn(move || {
+                    let properties = properties.to_str().expect("test paths are text");
+                    let format = ["format", "-t", &self.cluster_id, "-c", properties, "--add-scram", scram];
+                    self.distribution.tool("kafka.tools.StorageTool", &format);
+                });
             }
-            kcat(&["-L", "-m", "1", "-b", &address]).is_ok_and(|listing| listing.contains(" 1 brokers:"))
         });
+    }
+
+    /// Forgets everything it ever held, and is another cluster from then on, at the same addresses.
+    pub fn made_anew(&mut self) {
+        for node in &mut self.nodes {
+            if let Some(mut process) = node.process.take() {
+                process.kill();
+            }
+            std::fs::remove_dir_all(node.directory.join("data")).expect("a broker's data can be removed");
+        }
+        let random = self.distribution.tool("kafka.tools.StorageTool", &["random-uuid"]);
+        self.cluster_id = random.trim().to_owned();
+        self.format();
+        self.restart();
+    }
+
+    /// Starts whatever does not run, on the same data and the same ports; returns once all serve.
+    pub fn restart(&mut self) -> Duration {
+        let start = Instant::now();
+        for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
+            node.start(&self.distribution);
+        }
+        self.wait_for_all();
         start.elapsed()
     }
 
-    /// SIGTERM: an orderly stop.
+    /// Waits until every node is listed by every other.
+    pub fn wait_for_all(&mut self) {
+        let all = format!(" {} brokers:", self.nodes.len());
+        let addresses: Vec<String> =
+            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.ports.internal)).collect();
+        wait_until("Kafka serves metadata", STARTS_WITHIN, || {
+            self.nodes.iter_mut().for_each(Node::assert_runs);
+            addresses.iter().all(|address| {
+                kcat(&["-L", "-m", "2", "-b", address]).is_ok_and(|listing| listing.contains(&all))
+            })
+        });
+    }
+
+    /// SIGTERM to all: an orderly stop.
     pub fn stop(&mut self) -> Duration {
-        let mut process = self.process.take().expect("the broker runs");
-        let (_, took) = process.terminate(Duration::from_secs(60));
-        took
+        let start = Instant::now();
+        for node in &mut self.nodes {
+            node.take().terminate(Duration::from_secs(60));
+        }
+        start.elapsed()
     }
 
-    /// SIGKILL.
+    /// SIGKILL to all.
     pub fn kill(&mut self) {
-        self.process.take().expect("the broker runs").kill();
+        (0..self.nodes.len()).for_each(|node| self.kill_node(node));
     }
 
-    /// `host:port` for clients. The same over restarts.
+    /// SIGKILL to one, by its place from 0.
+    pub fn kill_node(&mut self, node: usize) {
+        self.nodes[node].take().kill();
+    }
+
+    /// Starts one, and waits for nothing.
+    pub fn start_node(&mut self, node: usize) {
+        self.nodes[node].start(&self.distribution);
+    }
+
+    /// `host:port` of all nodes, comma separated, for hubs by the plain way. The same over restarts.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.node.clients.port)
+        self.brokers(Way::Plain).join(",")
+    }
+
+    /// For tools and kcat.
+    fn internal(&self) -> String {
+        let addresses = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.ports.internal));
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
+    fn brokers(&self, way: Way) -> Vec<String> {
+        let nodes = self.nodes.iter().map(|node| match way {
+            Way::Plain => format!("127.0.0.1:{}", node.ports.advertised),
+            Way::Tls => format!("localhost:{}", node.ports.tls),
+            Way::Scram => format!("localhost:{}", node.ports.scram),
+        });
+        nodes.collect()
+    }
+
+    /// What stands below `[outlet.…]` for a hub that comes in so.
+    pub fn outlet(&self, way: Way) -> String {
+        let file = |path: &Path| format!("\"file:{}\"", path.display());
+        let mut toml = format!("kind = \"kafka\"\nbrokers = {:?}\n", self.brokers(way));
+        if way != Way::Plain {
+            toml += "properties = { \"broker.address.family\" = \"v4\" }\n";
+        }
+        let ca = file(&self.pki.authority());
+        match way {
+            Way::Plain => {}
+            Way::Tls => {
+                let (certificate, key) = (file(&self.client.certificate), file(&self.client.key));
+                toml += &format!("tls = {{ ca = {ca}, certificate = {certificate}, key = {key} }}\n");
+            }
+            Way::Scram => {
+                let password = file(&self.password);
+                toml += &format!(
+                    "tls = {{ ca = {ca} }}\nsasl = {{ username = \"{HUB}\", password = {password} }}\n"
+                );
+            }
+        }
+        toml
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The authority and its certificates.
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// What stands between hubs and a node.
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
     }
 
     /// Creates topics, all with the same number of partitions.
     pub fn create_topics(&self, names: &[&str], partitions: u16) {
-        let (address, partitions) = (self.address(), partitions.to_string());
-        for name in names {
-            let create = ["--create", "--topic", name, "--partitions", &partitions];
-            let arguments = [&["--bootstrap-server", address.as_str()], create.as_slice()].concat();
-            self.distribution.tool("org.apache.kafka.tools.TopicCommand", &arguments);
-        }
+        let partitions = partitions.to_string();
+        std::thread::scope(|scope| {
+            for name in names {
+                let create = ["--create", "--topic", name, "--partitions", &partitions];
+                scope.spawn(move || self.admin("org.apache.kafka.tools.TopicCommand", &create));
+            }
+        });
+    }
+
+    /// Sets a topic's own setting.
+    pub fn configure_topic(&self, topic: &str, setting: &str) {
+        let change = ["--alter", "--entity-type", "topics", "--entity-name", topic, "--add-config", setting];
+        self.admin("kafka.admin.ConfigCommand", &change);
+    }
+
+    /// Lets the user `hub` write to every topic.
+    pub fn grant(&self) {
+        self.acl(&["--add"]);
+    }
+
+    /// Takes that away.
+    pub fn revoke(&self) {
+        self.acl(&["--remove", "--force"]);
+    }
+
+    fn acl(&self, verb: &[&str]) {
+        let principal = format!("User:{HUB}");
+        let what = ["--allow-principal", &principal, "--operation", "Write", "--operation", "Describe"];
+        let topics = ["--operation", "DescribeConfigs", "--topic", "*"];
+        self.admin("org.apache.kafka.tools.AclCommand", &[verb, what.as_slice(), &topics].concat());
+    }
+
+    /// Hands every partition of a topic to the node after its leader.
+    pub fn move_leaders(&self, topic: &str) {
+        let partitions: Vec<String> = self
+            .leaders(topic)
+            .into_iter()
+            .map(|(partition, leader)| {
+                let next = |by: usize| (leader - 1 + by) % self.nodes.len() + 1;
+                let replicas = [next(1), next(2), next(3)];
+                format!("{{\"topic\":\"{topic}\",\"partition\":{partition},\"replicas\":{replicas:?}}}")
+            })
+            .collect();
+        let plan = self.directory.path().join("reassignment.json");
+        let json = format!("{{\"version\":1,\"partitions\":[{}]}}", partitions.join(","));
+        std::fs::write(&plan, json).expect("the plan is written");
+        let plan = plan.to_str().expect("test paths are text");
+        let execute = ["--execute", "--reassignment-json-file", plan];
+        self.admin("org.apache.kafka.tools.reassign.ReassignPartitionsCommand", &execute);
+        self.elect();
+    }
+
+    /// The first replica of each partition leads again.
+    pub fn elect(&self) {
+        let elect = ["--election-type", "preferred", "--all-topic-partitions"];
+        self.admin("org.apache.kafka.tools.LeaderElectionCommand", &elect);
+    }
+
+    /// The leader of each partition of a topic.
+    pub fn leaders(&self, topic: &str) -> BTreeMap<u64, usize> {
+        let listing = kcat(&["-L", "-J", "-b", &self.internal(), "-t", topic]).expect("kcat lists the topic");
+        let json: serde_json::Value = serde_json::from_str(&listing).expect("kcat prints JSON");
+        let partitions = json["topics"][0]["partitions"].as_array().cloned().unwrap_or_default();
+        let number = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
+        partitions.iter().map(|p| (number(&p["partition"]), number(&p["leader"]) as usize)).collect()
+    }
+
+    /// Waits until every partition of these topics has all its replicas in sync.
+    pub fn wait_in_sync(&self, topics: &[&str], within: Duration) -> bool {
+        let nodes = self.nodes.len();
+        holds_within(within, || {
+            topics.iter().all(|topic| {
+                let listing = kcat(&["-L", "-J", "-b", &self.internal(), "-t", topic]).unwrap_or_default();
+                let json: serde_json::Value = serde_json::from_str(&listing).unwrap_or_default();
+                let partitions = json["topics"][0]["partitions"].as_array().cloned().unwrap_or_default();
+                !partitions.is_empty()
+                    && partitions.iter().all(|p| p["isrs"].as_array().is_some_and(|isr| isr.len() == nodes))
+            })
+        })
+    }
+
+    #[track_caller]
+    fn admin(&self, class: &str, arguments: &[&str]) {
+        let address = self.internal();
+        let arguments = [&["--bootstrap-server", address.as_str()], arguments].concat();
+        self.distribution.tool(class, &arguments);
     }
 
     /// Every record of these topics, all partitions, in partition and offset order, as deliveries to `target`.
     pub fn read(&self, target: &str, topics: &[&str]) -> Vec<Delivered> {
-        topics.iter().flat_map(|topic| self.read_topic(target, topic)).collect()
+        topics.iter().flat_map(|topic| read_topic(&self.internal(), target, topic)).collect()
     }
 
-    fn read_topic(&self, target: &str, topic: &str) -> Vec<Delivered> {
-        let read = ["-C", "-q", "-e", "-J", "-o", "beginning", "-b", &self.address(), "-t", topic];
-        let text = kcat(&read).unwrap_or_else(|error| panic!("kcat reads `{topic}`: {error}"));
-        let mut records: Vec<_> = text.lines().map(|line| record(target, topic, line)).collect();
-        records.sort_by_key(|(partition, offset, _)| (*partition, *offset));
-        records.into_iter().map(|(_, _, delivered)| delivered).collect()
+    /// Reads along from now on.
+    pub fn follow(&self, topic: &str) -> Follower {
+        Follower::start(&self.internal(), topic)
     }
-}
-
-impl Node {
-    fn properties(&self) -> PathBuf {
-        self.directory.join("server.properties")
-    }
-
-    fn configuration(&self) -> String {
-        let all = [&self.clients, &self.controller];
-        let list = |line: fn(&Listener) -> String| all.map(line).join(",");
-        let lines = [
-            "process.roles=broker,controller".to_owned(),
-            format!("node.id={}", self.id),
-            format!("listeners={}", list(|l| format!("{}://127.0.0.1:{}", l.name, l.port))),
-            format!("advertised.listeners={}://127.0.0.1:{}", self.clients.name, self.clients.port),
-            format!("listener.security.protocol.map={}", list(|l| format!("{}:{}", l.name, l.protocol))),
-            format!("controller.listener.names={}", self.controller.name),
-            format!("inter.broker.listener.name={}", self.clients.name),
-            format!("controller.quorum.bootstrap.servers=127.0.0.1:{}", self.controller.port),
-            format!("log.dirs={}", self.directory.join("data").display()),
-            "offsets.topic.replication.factor=1".to_owned(),
-            "transaction.state.log.replication.factor=1".to_owned(),
-            "transaction.state.log.min.isr=1".to_owned(),
-            "group.initial.rebalance.delay.ms=0".to_owned(),
-            "broker.session.timeout.ms=2000".to_owned(), // a killed broker may register again after this
-            "broker.heartbeat.interval.ms=500".to_owned(),
-            "auto.create.topics.enable=false".to_owned(),
-        ];
-        lines.join("\n") + "\n"
-    }
-}
-
-impl Distribution {
-    fn java_arguments(&self, megabytes: u32) -> Vec<String> {
-        vec![
-            format!("-Xmx{megabytes}m"),
-            "-XX:TieredStopAtLevel=1".to_owned(), // starts faster; no throughput is measured here
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned(),
-            "-cp".to_owned(),
-            format!("{}/*", self.libs.display()),
-        ]
-    }
-
-    fn tool(&self, class: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new(&self.java);
-        command.args(self.java_arguments(256)).arg(class).args(arguments);
-        let finished = process::run(&mut command, Duration::from_secs(60)).expect("java starts");
-        assert_eq!(finished.code, 0, "{class} {arguments:?}: {}{}", finished.out, finished.err);
-        finished.out
-    }
-}
-
-/// Into a directory beside the final one, renamed when it is complete: an interrupted fetch leaves nothing
-/// that a later run would take for the whole.
-fn fetch(cache: &Path, libs: &Path) -> Result<(), String> {
-    let maven = needs::find("mvn").ok_or("`mvn` is not installed: `apt-get install maven`")?;
-    fs::create_dir_all(cache).map_err(|error| format!("cannot create `{}`: {error}", cache.display()))?;
-    let partial = tempfile::Builder::new().prefix("kafka-partial-").tempdir_in(cache);
-    let partial = partial.map_err(|error| format!("cannot write in `{}`: {error}", cache.display()))?;
-    let mut command = Command::new(maven);
-    command.args(["--batch-mode", "--quiet", "-f"]).arg(crate::root().join("tests/kafka/pom.xml"));
-    command.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
-    command.arg(format!("-DoutputDirectory={}", partial.path().display()));
-    let finished = process::run(&mut command, Duration::from_secs(900)).map_err(|error| error.to_string())?;
-    if finished.code != 0 {
-        let said = format!("{}{}", finished.out, finished.err);
-        let first = said.lines().find(|line| line.contains("ERROR")).unwrap_or("it said nothing");
-        return Err(format!("Maven could not fetch it (code {}): {first}", finished.code));
-    }
-    fs::rename(partial.keep(), libs)
-        .map_err(|error| format!("cannot rename to `{}`: {error}", libs.display()))
-}
-
-fn kcat(arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new("kcat");
-    command.args(arguments);
-    let finished = process::run(&mut command, Duration::from_secs(60)).map_err(|error| error.to_string())?;
-    if finished.code == 0 { Ok(finished.out) } else { Err(finished.err) }
-}
-
-/// One line of `kcat -J`: partition, offset, and the record.
-fn record(target: &str, topic: &str, line: &str) -> (u64, u64, Delivered) {
-    let json: serde_json::Value = serde_json::from_str(line).expect("kcat prints JSON");
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let headers = json["headers"].as_array().cloned().unwrap_or_default();
-    let header = |name: &str| {
-        let pair = headers.chunks_exact(2).find(|pair| pair[0] == name);
-        pair.map(|pair| text(&pair[1])).unwrap_or_default()
-    };
-    let number = |name: &str| json[name].as_u64().expect("kcat prints partition and offset");
-    let delivered = Delivered {
-        target: target.to_owned(),
-        place: topic.to_owned(),
-        id: header("ce_id"),
-        source: header("ce_source"),
-        topic: header("ce_subject"),
-        level: header("ce_level"),
-        space: header("ce_space"),
-        policy: header("ce_policyversion"),
-        key: text(&json["key"]),
-        payload: text(&json["payload"]),
-    };
-    (number("partition"), number("offset"), delivered)
 }

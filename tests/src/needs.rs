@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::kafka::Kafka;
+use crate::kafka::{Distribution, Kafka, ONE, Shape};
 
 /// One line of the list of tests that were not run.
 #[track_caller]
@@ -37,13 +37,22 @@ pub fn tool(name: &str, debian_package: &str) -> Option<PathBuf> {
     found
 }
 
-/// A running Apache Kafka and kcat to read it; `None` means that the test must return, and was listed.
+/// A running Apache Kafka of one node and kcat to read it; `None` means that the test must return, and was
+/// listed.
 #[track_caller]
 #[must_use]
 pub fn kafka() -> Option<Kafka> {
+    kafka_of(ONE)
+}
+
+/// The same, of that shape.
+#[track_caller]
+#[must_use]
+pub fn kafka_of(shape: Shape) -> Option<Kafka> {
     tool("kcat", "kcat")?;
-    match Kafka::obtain() {
-        Ok(distribution) => Some(Kafka::start(&distribution)),
+    tool("openssl", "openssl")?;
+    match Distribution::obtain() {
+        Ok(distribution) => Some(Kafka::start(&distribution, shape)),
         Err(reason) => {
             not_run(&format!("no Apache Kafka: {reason}"));
             None

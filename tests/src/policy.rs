@@ -36,6 +36,17 @@ pub fn edit(directory: &Path, from: &str, to: &str) {
     assert_eq!(edited, 1, "`{from}` stands in one file of the policy");
 }
 
+/// Takes the mobility's copy to the cloud away: its rule now wants a topic that nobody publishes to, and the
+/// policy's tests expect none.
+pub fn close_mobility_copy(directory: &Path) {
+    let rule = "to = \"cloud-confiance\"\ntransform = \"t-mobilite-cloud\"";
+    edit(directory, rule, &format!("when = {{ topic = \"ville/mobilite/+/nothing\" }}\n{rule}"));
+    let path = directory.join("policy.toml");
+    let text = fs::read_to_string(&path).expect("the policy is readable");
+    let text = text.replace("copies = [\"mobilite-vers-cloud\"]", "copies = []");
+    fs::write(&path, text).expect("the policy is writable");
+}
+
 /// The version the demo's policy has.
 pub fn version(directory: &Path) -> String {
     let files = fs::read_dir(directory).expect("the policy's directory is readable");

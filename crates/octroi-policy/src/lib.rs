@@ -9,6 +9,7 @@
 //! never an error; every doubt is an outcome that keeps the message in the
 //! region.
 
+mod arrivals;
 pub mod ast;
 mod check;
 mod cog;
@@ -43,6 +44,7 @@ pub mod topic;
 mod transform;
 mod witness;
 
+pub use arrivals::{Arrival, arrivals};
 pub use check::{acknowledged, against, structural, structural_at};
 pub use cog::{Cog, CommuneIx, CommuneSet};
 pub use coverage::{Coverage, coverage};

@@ -1,6 +1,6 @@
 //! The two languages, and a sentence in both.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A language that operators read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Lang {
 }
 
 /// One sentence in each language that operators read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Text {
     /// English.
     pub en: String,
@@ -73,8 +73,14 @@ impl Text {
         }
     }
 
+    /// Whether there is nothing to read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.en.is_empty() && self.fr.is_empty()
+    }
+
     /// One text after another, in each language, with its own word between.
-    pub(crate) fn join(parts: &[Self], en: &str, fr: &str) -> Self {
+    pub fn join(parts: &[Self], en: &str, fr: &str) -> Self {
         let all = |lang: Lang, between: &str| {
             parts.iter().map(|part| part.of(lang)).collect::<Vec<_>>().join(between)
         };
@@ -83,6 +89,7 @@ impl Text {
 }
 
 /// `text!("{n} rules", "{n} règles")`: names in braces are those of the place.
+#[macro_export]
 macro_rules! text {
     ($en:literal, $fr:literal $(, $name:ident = $value:expr)* $(,)?) => {
         $crate::Text {

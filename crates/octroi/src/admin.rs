@@ -10,6 +10,7 @@
 mod api;
 mod console;
 mod guard;
+mod outlets;
 mod problem;
 mod side_logs;
 
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::record::Log;
 use crate::status::Status;
 
+pub use outlets::{OutletErrand, OutletVerb, Span};
 pub use problem::Problem;
 pub use side_logs::{KeptErrand, Which};
 
@@ -119,6 +121,18 @@ pub enum AdminCommand {
     Errand {
         /// What, which and why.
         errand: KeptErrand,
+        /// What was done.
+        reply: Reply,
+    },
+    /// The ways to all targets.
+    Outlets {
+        /// The list.
+        reply: Reply,
+    },
+    /// Pause, resume or replay the way to one target.
+    Outlet {
+        /// What, which and why.
+        errand: OutletErrand,
         /// What was done.
         reply: Reply,
     },
@@ -233,6 +247,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/api/v1/quarantine/show", get(side_logs::show))
         .route("/api/v1/quarantine/release", post(side_logs::release))
         .route("/api/v1/quarantine/purge", post(side_logs::purge))
+        .route("/api/v1/outlets", get(outlets::list))
+        .route("/api/v1/outlets/pause", post(outlets::pause))
+        .route("/api/v1/outlets/resume", post(outlets::resume))
+        .route("/api/v1/outlets/replay", post(outlets::replay))
         .route("/api/v1/explain", get(api::explain))
         .route("/api/v1/policy/versions", get(api::versions))
         .route("/api/v1/policy/activate", post(api::activate))

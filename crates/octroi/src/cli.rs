@@ -101,6 +101,9 @@ pub enum Command {
     /// What is in quarantine: list, show, release, purge.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// The ways to the targets: list, show, check, pause, resume, replay.
+    #[command(subcommand)]
+    Outlet(OutletCommand),
     /// Load for any MQTT broker, with an ack latency histogram.
     Bench(BenchArgs),
     /// The configuration.
@@ -413,6 +416,60 @@ pub enum QuarantineCommand {
     Release(KeptArgs),
     /// Remove messages for good. This is the one way to lose what was acknowledged: say why.
     Purge(KeptArgs),
+}
+
+/// `octroi outlet`
+#[derive(Debug, Subcommand)]
+pub enum OutletCommand {
+    /// Every target with its way: state, what waits.
+    List(HubArg),
+    /// One of them: state and why, cursor, what the journal still has.
+    Show {
+        /// The target.
+        target: String,
+        #[command(flatten)]
+        /// Which hub.
+        hub: HubArg,
+    },
+    /// Look at the targets as configured: is everything there? Says what is missing with the command that makes
+    /// it. The hub need not run, and nothing is written.
+    Check {
+        /// Which; default: all.
+        targets: Vec<String>,
+        #[command(flatten)]
+        /// Whose.
+        config: ConfigArg,
+    },
+    /// Send nothing more to a target until it is resumed, over restarts too. What comes waits in the journal.
+    Pause(SwitchArgs),
+    /// Go on where a pause began.
+    Resume(SwitchArgs),
+    /// Send a target again what it got, under the same ids, as far as the journal still has it and the policy in
+    /// force allows it.
+    Replay {
+        #[command(flatten)]
+        /// Which, and why.
+        switch: SwitchArgs,
+        /// From this sequence number, or from what was received at this time (`2026-11-20T06:00:00Z`).
+        #[arg(long)]
+        from: String,
+    },
+}
+
+/// The way to one target.
+#[derive(Clone, Debug, Args)]
+pub struct SwitchArgs {
+    /// The target.
+    pub target: String,
+    /// Why, for the log.
+    #[arg(long)]
+    pub because: Option<String>,
+    /// Say what would be done only.
+    #[arg(long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    /// Which hub.
+    pub hub: HubArg,
 }
 
 /// Which messages of the quarantine. All that is given must hold.

@@ -24,6 +24,7 @@ mod demo;
 mod explain;
 mod init;
 mod journal;
+mod outlet;
 mod policy;
 mod quarantine;
 mod run;
@@ -92,6 +93,7 @@ pub fn run(cli: Cli, environment: Environment, terminal: bool) -> Result<Exit, F
         Command::Explain(args) => explain::run(&args, &context),
         Command::Journal(command) => journal::run(&command, &context),
         Command::Quarantine(command) => quarantine::run(&command, &context),
+        Command::Outlet(command) => outlet::run(&command, &context),
         Command::Bench(args) => bench::run(&args, &context),
         Command::Config(command) => config::run(&command, &context),
         Command::Version => {

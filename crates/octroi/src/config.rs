@@ -360,6 +360,7 @@ fn check_outlet(
             sasl,
             insecure,
             cluster_id,
+            allowed_brokers,
             properties,
         } => {
             let config = KafkaConfig {
@@ -373,6 +374,7 @@ fn check_outlet(
                 sasl: sasl.map(|sasl| check_sasl(&key("sasl"), sasl, secrets)).transpose()?,
                 insecure: insecure.unwrap_or(false),
                 cluster_id,
+                allowed_brokers: allowed_brokers.unwrap_or_default(),
                 properties: properties.unwrap_or_default(),
             };
             config.check().map_err(|error| ConfigError::Value {

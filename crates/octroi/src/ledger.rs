@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::outlet::Bounds;
 use crate::record::{
-    Aggregate, Fate, Input, Intent, Log, Message, Progress, RecordError, RecordKind, Refusal, StoredOutcome,
-    What, WindowClosed, put_text,
+    Aggregate, Fate, Input, Intent, Log, Message, Pause, Progress, RecordError, RecordKind, Refusal,
+    StoredOutcome, What, WindowClosed, put_text,
 };
 use crate::snapshot::{self, SnapshotError};
 use crate::usage::Usage;
@@ -204,6 +204,15 @@ pub struct EpochNote {
     pub since: i64,
 }
 
+/// Since when, and why, a target gets nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Policy time, microseconds.
+    pub since: i64,
+    /// Why.
+    pub why: String,
+}
+
 /// What the journal adds up to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -226,6 +235,8 @@ pub struct Ledger {
     /// What was last announced for kept messages. The next is announced only after the tombstones of this one
     /// are synced, so this one alone may have to be finished after a crash.
     pub fate: Option<Fate>,
+    /// Targets whose way is paused, by the journal's bit.
+    pub paused: BTreeMap<u8, Paused>,
     /// Persistent sessions: identity and client id, with their expiry in seconds.
     pub sessions: BTreeMap<String, u32>,
 }
@@ -316,6 +327,14 @@ impl Ledger {
             RecordKind::WindowClosed => {
                 let closed = WindowClosed::read(bytes)?;
                 self.tally.close(closed.copy, closed.end);
+            }
+            RecordKind::Pause => {
+                let Pause { target, paused, at, why } = Pause::read(bytes)?;
+                if paused {
+                    self.paused.insert(target, Paused { since: at.0, why: why.to_owned() });
+                } else {
+                    self.paused.remove(&target);
+                }
             }
             RecordKind::Kept => {}
         }
@@ -527,6 +546,21 @@ mod tests {
             ledger.add(&tally, None);
         }
         assert_eq!(ledger.unaccounted(), -1);
+    }
+
+    #[test]
+    fn a_pause_is_in_force_until_it_is_resumed_and_stands_in_the_snapshot() {
+        let mut ledger = Ledger::default();
+        let mut note = |paused, why| {
+            let note = Pause { target: 2, paused, at: Timestamp(5), why };
+            ledger.apply(RecordKind::Pause, 0, &note.to_bytes()).unwrap();
+            let mut bytes = Vec::new();
+            ledger.write_snapshot(&mut bytes);
+            Ledger::from_snapshot(&bytes).unwrap().paused
+        };
+        let paused = Paused { since: 5, why: "works".to_owned() };
+        assert_eq!(note(true, "works"), BTreeMap::from([(2, paused)]));
+        assert!(note(false, "done").is_empty());
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub const LEAVING: usize = 1_024;
 pub const ERRAND_IDS: usize = 10_000;
 /// Reads of a side log that one errand takes; then the same.
 pub const ERRAND_READS: u32 = 64;
+/// Reads of the journal that one request of a replay takes; then its answer says where to go on.
+pub const REPLAY_READS: u32 = 16;
 /// Errands that wait.
 pub const ERRANDS: usize = 4;
 /// How long a window stays open after its end, for messages that arrived in it and are still on their way to

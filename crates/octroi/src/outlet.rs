@@ -8,12 +8,14 @@
 //! INVARIANT: nothing reaches an outlet without a permit (`gate.rs` makes them).
 
 pub mod archive;
+pub mod check;
 mod cloudevents;
 pub mod kafka;
+pub mod switch;
 
 use std::time::Duration;
 
-use octroi_policy::{Level, Timestamp};
+use octroi_policy::{Level, Text, Timestamp};
 
 pub use crate::gate::Outgoing;
 use crate::status::OutletState;
@@ -84,7 +86,7 @@ pub struct Progress {
     /// What the outlet is doing.
     pub state: OutletState,
     /// Why it is down or blocked, and what to do; empty: neither.
-    pub reason: String,
+    pub reason: Text,
 }
 
 impl Progress {
@@ -122,10 +124,10 @@ pub enum DeliverError {
         reason: String,
     },
     /// Passing: the outlet goes on trying; nothing to do but wait.
-    #[error("{reason}; retried in {} s", retry_in.as_secs())]
+    #[error("{}; retried in {} s", reason.en, retry_in.as_secs())]
     Retry {
         /// What failed.
-        reason: String,
+        reason: Text,
         /// When the outlet tries again.
         retry_in: Duration,
     },
@@ -139,12 +141,12 @@ pub enum DeliverError {
         reason: &'static str,
     },
     /// The outlet's fault, not a message's (authorisation, missing topic, TLS): retried for ever, shown.
-    #[error("{reason}; {mend}")]
+    #[error("{}; {}", reason.en, mend.en)]
     Blocked {
         /// What is wrong.
-        reason: String,
+        reason: Text,
         /// What to do.
-        mend: String,
+        mend: Text,
     },
     /// The outlet must be made anew; the relay rewinds to its cursor.
     #[error("the outlet failed and is made anew: {reason}")]

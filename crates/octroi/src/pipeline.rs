@@ -18,7 +18,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use octroi_journal::{Entry, ReadError, TargetBit};
 use octroi_mqtt::Refusal as MqttRefusal;
-use octroi_policy::{Input, KeySource, Level, Reason, Timestamp};
+use octroi_policy::{Input, KeySource, Level, Reason, Text, Timestamp};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
@@ -175,8 +175,8 @@ impl Ingress {
 pub struct RelayView {
     /// What the outlet is doing.
     pub state: OutletState,
-    /// Why it is down or blocked, and what to do.
-    pub reason: String,
+    /// Why it is down, blocked or paused, and what to do.
+    pub reason: Text,
     /// Since when, wall clock.
     pub since: Timestamp,
     /// When the oldest record that is not delivered was received.
@@ -605,9 +605,9 @@ impl Relay {
                 let seen = self.view.load();
                 let since = if seen.state == OutletState::Blocked { seen.since } else { self.clock.now() };
                 if seen.state != OutletState::Blocked {
-                    tracing::error!(target = %self.target, %reason, %mend, "the target refuses the hub");
+                    tracing::error!(target = %self.target, reason = reason.en, mend = mend.en, "the target refuses the hub");
                 }
-                let reason = format!("{reason}; {mend}");
+                let reason = Text::join(&[reason, mend], "; ", " ; ");
                 self.view.store(Arc::new(RelayView {
                     state: OutletState::Blocked,
                     reason,

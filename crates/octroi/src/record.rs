@@ -15,9 +15,11 @@ use octroi_policy::{
 
 mod aggregate;
 mod kept;
+mod pause;
 
 pub use aggregate::{Aggregate, WindowClosed};
 pub use kept::{Fate, Kept, Log, What};
+pub use pause::Pause;
 
 /// What kind of record; the journal stores it beside the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub enum RecordKind {
     WindowClosed = 0x12,
     /// What is published of one group of it.
     Aggregate = 0x13,
+    /// The way to a target is paused, or resumed.
+    Pause = 0x14,
 }
 
 impl RecordKind {
@@ -75,6 +79,7 @@ impl RecordKind {
             Self::Boundary,
             Self::WindowClosed,
             Self::Aggregate,
+            Self::Pause,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)

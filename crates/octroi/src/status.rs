@@ -1,6 +1,7 @@
 //! How the hub is, as one value: the console, `octroi status`, `/api/v1/status`
 //! and the demo's table all render this and nothing else.
 
+use octroi_policy::Text;
 use serde::{Deserialize, Serialize};
 
 /// How the hub is.
@@ -105,6 +106,25 @@ pub enum OutletState {
     Down,
     /// Refused by the target (authorisation, missing topic, TLS): somebody must act.
     Blocked,
+    /// An operator's word: nothing is handed over until it is resumed.
+    Paused,
+}
+
+impl OutletState {
+    /// All.
+    pub const ALL: [Self; 5] = [Self::Starting, Self::Up, Self::Down, Self::Blocked, Self::Paused];
+
+    /// Stable name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Blocked => "blocked",
+            Self::Paused => "paused",
+        }
+    }
 }
 
 /// One target.
@@ -120,8 +140,8 @@ pub struct TargetStatus {
     pub outlet: String,
     /// Its state.
     pub state: OutletState,
-    /// Why it is down or blocked, and what to do.
-    pub reason: String,
+    /// Why it is down, blocked or paused, and what to do.
+    pub reason: Text,
     /// RFC 3339: since when in this state.
     pub since: String,
     /// Records assigned and not delivered.

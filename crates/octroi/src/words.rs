@@ -184,6 +184,8 @@ pub const fn outlet_state(lang: Lang, state: OutletState) -> &'static str {
         (OutletState::Down, Lang::En) => "cut off",
         (OutletState::Blocked, Lang::Fr) => "refuse",
         (OutletState::Blocked, Lang::En) => "refusing",
+        (OutletState::Paused, Lang::Fr) => "suspendue",
+        (OutletState::Paused, Lang::En) => "paused",
     }
 }
 

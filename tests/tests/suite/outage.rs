@@ -119,15 +119,7 @@ fn a_tightened_policy_reaches_what_waits_for_a_target_that_is_down() {
     let outcome = Load::start(hub.mqtt(), &[policy::COUNTS], plan, 0).finish(Duration::from_secs(30));
     assert_eq!(outcome.acknowledged(), 600, "each with a copy that waits for the cloud");
 
-    // The copy goes: its rule now wants a topic that nobody publishes to, and the tests expect none.
-    policy::edit(
-        &hub.policy(),
-        "to = \"cloud-confiance\"\ntransform = \"t-mobilite-cloud\"",
-        "when = { topic = \"ville/mobilite/+/nothing\" }\nto = \"cloud-confiance\"\ntransform = \"t-mobilite-cloud\"",
-    );
-    for _ in 0..2 {
-        policy::edit(&hub.policy(), "copies = [\"mobilite-vers-cloud\"]", "copies = []");
-    }
+    policy::close_mobility_copy(&hub.policy());
     activate_next(&hub);
 
     kafka.restart();

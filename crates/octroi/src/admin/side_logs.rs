@@ -120,7 +120,7 @@ fn named(which: Which) -> Result<Which, Problem> {
     Ok(which)
 }
 
-fn reason(key: &str, text: &str) -> Result<String, Problem> {
+pub(super) fn reason(key: &str, text: &str) -> Result<String, Problem> {
     let text = text.trim();
     if text.is_empty() || text.len() > REASON_BYTES {
         return Err(bad(format!("`{key}` says why, in 1 to {REASON_BYTES} bytes")));

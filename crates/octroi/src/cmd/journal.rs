@@ -13,7 +13,9 @@ use super::{Context, print_json};
 use crate::cli::{ConfigArg, JournalCommand};
 use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
-use crate::record::{Aggregate, Fate, Kept, Log, Message, RecordKind, Refusal, StoredOutcome, WindowClosed};
+use crate::record::{
+    Aggregate, Fate, Kept, Log, Message, Pause, RecordKind, Refusal, StoredOutcome, WindowClosed,
+};
 use crate::words::Lang;
 
 mod export;
@@ -169,6 +171,9 @@ fn describe(seq: u64, kind: u8, bytes: &[u8]) -> Value {
                 }),
                 RecordKind::WindowClosed => WindowClosed::read(bytes)
                     .map(|closed| format!("until {} of copy `{}`: published", closed.end, closed.copy)),
+                RecordKind::Pause => Pause::read(bytes).map(|Pause { target, paused, at, why }| {
+                    format!("{at} target bit {target} {}: {why}", if paused { "paused" } else { "resumed" })
+                }),
                 RecordKind::Progress
                 | RecordKind::Boundary
                 | RecordKind::Intent

@@ -61,7 +61,7 @@ pub fn table(status: &Status, lang: Lang, color: bool, width: usize) -> String {
     out.table(words::TARGETS.in_(lang), &heads.map(|head| head.in_(lang).to_owned()), &rows, 2);
     for target in status.targets.iter().filter(|target| !target.reason.is_empty()) {
         let paint = if target.state == OutletState::Blocked { RED } else { YELLOW };
-        out.wrapped(&format!("{}: {}", clean(&target.id), clean(&target.reason)), paint);
+        out.wrapped(&format!("{}: {}", clean(&target.id), clean(target.reason.of(lang))), paint);
     }
 
     let kept = status.quarantine.iter().filter(|kept| kept.messages > 0);

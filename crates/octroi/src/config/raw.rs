@@ -155,6 +155,8 @@ pub enum RawOutlet {
         insecure: Option<bool>,
         /// The cluster's id: no record leaves for another cluster.
         cluster_id: Option<String>,
+        /// The brokers that the cluster may send the hub to.
+        allowed_brokers: Option<Vec<String>>,
         /// Further librdkafka properties, of a short list.
         properties: Option<BTreeMap<String, String>>,
     },
@@ -282,6 +284,10 @@ pub const KEYS: &[(&str, &str)] = &[
     ("outlet.<target>.sasl.password", "kafka: `file:`, `env:` or `cred:` reference"),
     ("outlet.<target>.insecure", "kafka: `true` allows plain text beyond loopback"),
     ("outlet.<target>.cluster_id", "kafka: the cluster's id; no record leaves for another cluster"),
+    (
+        "outlet.<target>.allowed_brokers",
+        "kafka: brokers that the cluster may name: `host`, `host:port`, `*.domain`; default any",
+    ),
     ("outlet.<target>.properties", "kafka: further librdkafka properties, of a short list"),
     ("log.level", "`error`, `warn`, `info` (default), `debug`, `trace`, or a filter"),
     ("log.format", "`text` (default) or `json`"),

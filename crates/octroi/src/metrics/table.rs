@@ -213,6 +213,20 @@ pub const TABLE: &[Described] = &[
         samples: |out, _, policy| out.by_target(policy, |target| float(target.pending)),
     },
     Described {
+        name: "octroi_outlet_state",
+        kind: Kind::Gauge,
+        labels: &["target", "state"],
+        help: "1 for the state that the way to this target is in, else 0.",
+        samples: |out, _, policy| {
+            for id in policy.targets.keys() {
+                let state = policy.status.targets.iter().find(|target| target.id == *id).map(|t| t.state);
+                for one in OutletState::ALL {
+                    out.one(&[id, one.name()], f64::from(u8::from(state.unwrap_or_default() == one)));
+                }
+            }
+        },
+    },
+    Described {
         name: "octroi_outlet_up",
         kind: Kind::Gauge,
         labels: &["target"],

@@ -10,6 +10,7 @@
 //! bounds of which a part was delivered before.
 
 mod batch;
+mod check;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,10 @@ use std::mem;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use octroi_policy::{Level, Timestamp};
+use octroi_policy::{Level, Text, Timestamp, text};
 
 use self::batch::{Batch, Sorter};
+pub use self::check::check;
 use self::store::{Store, StoreError};
 use super::{Bounds, DeliverError, Delivered, Outgoing, Outlet, Progress};
 use crate::status::OutletState;
@@ -104,7 +106,7 @@ enum Intent {
 #[derive(Default)]
 struct Health {
     state: OutletState,
-    reason: String,
+    reason: Text,
     failures: u32,
     retry_at: Option<Timestamp>,
     /// What failed is not a batch but reaching the directory.
@@ -314,18 +316,16 @@ impl Health {
         let retry_in = RETRY_MIN.saturating_mul(1 << self.failures.min(5)).min(RETRY_MAX);
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now.map(|now| Timestamp(now.0.saturating_add(micros(retry_in))));
-        let reason = error.to_string();
-        let error = match error.mend() {
-            Some(mend) => DeliverError::Blocked { reason, mend },
-            None => DeliverError::Retry { reason, retry_in },
-        };
-        self.state = if matches!(error, DeliverError::Blocked { .. }) {
-            OutletState::Blocked
-        } else {
-            OutletState::Down
-        };
-        self.reason = error.to_string();
-        error
+        let reason = error.reason();
+        if let Some(mend) = error.mend() {
+            self.state = OutletState::Blocked;
+            self.reason = Text::join(&[reason.clone(), mend.clone()], "; ", " ; ");
+            return DeliverError::Blocked { reason, mend };
+        }
+        let (Text { en, fr }, seconds) = (&reason, retry_in.as_secs());
+        self.state = OutletState::Down;
+        self.reason = text!("{en}; retried in {seconds} s", "{fr} ; nouvel essai dans {seconds} s");
+        DeliverError::Retry { reason, retry_in }
     }
 }
 

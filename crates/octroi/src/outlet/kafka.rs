@@ -13,26 +13,30 @@
 //! INVARIANT: a record is acknowledged only by a broker's report, under
 //! `acks=all`; purged, timed out or stale is never acknowledged.
 
+mod check;
 mod client;
 mod config;
 mod ledger;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod words;
 
 use std::fmt;
 use std::mem;
 use std::time::Duration;
 
-use octroi_policy::Timestamp;
+use octroi_policy::{Text, Timestamp, text};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig};
 
 pub use self::config::{Compression, Headers, KafkaConfig, KafkaSasl, KafkaTls, OpenError, SaslMechanism};
 
-use self::client::{Context, Link, Producer};
+use self::client::{Context, Link, Named, Producer};
 use self::ledger::{Failures, Ledger};
+use self::topic::Names;
+use self::words::Trouble;
 use super::cloudevents::{self, Writer};
 use super::{Bounds, DeliverError, EVENT_TYPE, Event, Outgoing, Outlet, Progress};
 use crate::status::OutletState;
@@ -43,6 +47,8 @@ const WINDOW_MAX: usize = 100_000;
 const POLL_SLICE: Duration = Duration::from_millis(5);
 /// How long reports of what was already sent are waited for before all is sent again.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// A window of which nothing is acknowledged for so long is stalled, and the target is shown as down.
+const STALL: Duration = Duration::from_secs(10);
 const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(30);
 
@@ -58,8 +64,12 @@ pub struct Kafka {
     since_change: usize,
     /// Refusals in a row.
     refusals: u32,
-    refusal: Option<String>,
-    cluster_known: bool,
+    refusal: Option<Text>,
+    /// The target is the one that the configuration pins: until then nothing is sent.
+    identified: bool,
+    /// Since when something is in flight and nothing is acknowledged.
+    waiting: Option<Timestamp>,
+    stalled: bool,
     writer: Writer,
     topic: String,
     text: Vec<u8>,
@@ -92,7 +102,7 @@ impl Kafka {
         let producer =
             make(&config, Ledger::default()).map_err(|error| OpenError::Client(error.to_string()))?;
         Ok(Self {
-            cluster_known: config.cluster_id.is_none(),
+            identified: !config.is_pinned(),
             config,
             producer: Some(producer),
             phase: Phase::Running,
@@ -100,6 +110,8 @@ impl Kafka {
             since_change: 0,
             refusals: 0,
             refusal: None,
+            waiting: None,
+            stalled: false,
             writer: Writer::default(),
             topic: String::new(),
             text: Vec::new(),
@@ -114,7 +126,7 @@ impl Kafka {
         if in_flight >= self.window {
             return Err(DeliverError::Full);
         }
-        if !topic::render(&self.config.topic, event, &mut self.topic) {
+        if !topic::render(&self.config.topic, Names::of(event), &mut self.topic) {
             return Err(if in_flight == 0 { reject("invalid_topic") } else { DeliverError::Full });
         }
         let headers = headers(self.config.headers, event, &mut self.writer, &mut self.text);
@@ -168,7 +180,7 @@ impl Kafka {
     }
 
     /// Makes the library work for at most `wait`, less if there are news.
-    fn work(&mut self, wait: Duration) {
+    fn work(&mut self, wait: Duration, now: Timestamp) {
         let Some(producer) = &self.producer else {
             pause(wait);
             return;
@@ -180,6 +192,10 @@ impl Kafka {
             left = left.saturating_sub(slice);
             let shared = &mut *producer.context().lock();
             let settled = shared.ledger.settle();
+            if settled > 0 || shared.ledger.len() == 0 {
+                self.waiting = None;
+            }
+            self.stalled = shared.ledger.len() > 0 && now >= after(*self.waiting.get_or_insert(now), STALL);
             if settled > 0 {
                 self.refusals = 0;
                 self.refusal = None;
@@ -205,7 +221,7 @@ impl Kafka {
                     self.phase = Phase::Draining { until: None };
                     return self.advance(now);
                 }
-                self.check_cluster()
+                self.identify()
             }
             Phase::Draining { until } => {
                 let until = *until.get_or_insert(after(now, DRAIN_MAX));
@@ -244,7 +260,7 @@ impl Kafka {
                 rest = self.rest();
                 self.refused(code, &topic)
             }
-            (_, Some((code, _)), _) if is_authorization(code) => {
+            (_, Some((code, _)), _) if words::is_authorization(code) => {
                 rest = self.rest();
                 self.refused(code, "")
             }
@@ -283,60 +299,53 @@ impl Kafka {
     }
 
     fn refused(&mut self, code: RDKafkaErrorCode, topic: &str) -> DeliverError {
-        use RDKafkaErrorCode as Code;
-        let server = self.config.brokers.first().map_or("", String::as_str);
-        let user = self.config.sasl.as_ref().map_or("<certificate's name>", |sasl| sasl.username.as_str());
-        let (reason, mend) = if matches!(
-            code,
-            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition
-        ) {
-            let mend = format!(
-                "create it: `kafka-topics.sh --bootstrap-server {server} --create --topic {topic} \
-                 --partitions 8 --replication-factor 3 --config min.insync.replicas=2`"
-            );
-            (format!("topic `{topic}` does not exist"), mend)
-        } else if code == Code::TopicAuthorizationFailed {
-            let mend = format!(
-                "grant it: `kafka-acls.sh --bootstrap-server {server} --add --allow-principal 'User:{user}' \
-                 --operation Write --operation Describe --topic {topic}`"
-            );
-            (format!("we may not write to topic `{topic}`"), mend)
-        } else if is_authorization(code) {
-            let mend = format!(
-                "grant it: `kafka-acls.sh --bootstrap-server {server} --add --allow-principal 'User:{user}' \
-                 --operation IdempotentWrite --cluster`"
-            );
-            (format!("we may not produce on this cluster (`{code}`)"), mend)
-        } else {
-            let mend = "see the brokers' logs for this topic and user".to_owned();
-            (format!("topic `{topic}`: the cluster refuses records with `{code}`"), mend)
-        };
-        let error = DeliverError::Blocked { reason, mend };
-        self.refusal = Some(error.to_string());
-        error
+        let trouble = words::refused(&self.config, code, topic);
+        self.blocked(trouble)
     }
 
-    /// A target is a fact, not a host name: no record leaves before its id is the pinned one.
-    fn check_cluster(&mut self) -> Result<(), DeliverError> {
-        let (Some(expected), Some(producer), false) =
-            (&self.config.cluster_id, &self.producer, self.cluster_known)
-        else {
+    fn blocked(&mut self, trouble: Trouble) -> DeliverError {
+        self.refusal = Some(trouble.said());
+        let Trouble { reason, mend } = trouble;
+        DeliverError::Blocked { reason, mend }
+    }
+
+    /// A target is a fact, not a host name: no record leaves before the cluster's id is the pinned one and
+    /// every broker that it names is allowed. Once all brokers were out of reach, it is asked again.
+    fn identify(&mut self) -> Result<(), DeliverError> {
+        let Some(producer) = self.producer.as_ref().filter(|_| self.config.is_pinned()) else {
             return Ok(());
         };
-        let Some(found) = producer.client().fetch_cluster_id(Duration::ZERO) else { return Ok(()) };
-        if found == *expected {
-            self.cluster_known = true;
-            self.refusal = None;
-            return Ok(());
+        let (named, severed) = {
+            let shared = producer.context().lock();
+            (shared.named.clone(), shared.severed)
+        };
+        if self.identified && severed {
+            let reason =
+                "no broker was in reach: before more is sent, the target is identified again".to_owned();
+            // A failure is met again, and told, by the next poll.
+            drop(self.remake());
+            self.phase = Phase::Told { rest: Duration::ZERO };
+            return Err(DeliverError::Rewind { reason });
         }
-        let error = DeliverError::Blocked {
-            reason: format!("the cluster's id is `{found}`, not `{expected}`: nothing was sent"),
-            mend: "correct `brokers`, or `cluster_id` if the cluster was really made anew".to_owned(),
+        let found = producer.client().fetch_cluster_id(Duration::ZERO);
+        let expected = self.config.cluster_id.as_deref();
+        let trouble = match (expected.zip(found.as_deref()), named) {
+            (Some((expected, found)), _) if expected != found => words::other_cluster(found, expected),
+            (_, Named::Stranger(broker)) => words::stranger(&broker),
+            (id, named) => {
+                let is_known = expected.is_none() || id.is_some();
+                let may_go = self.config.allowed_brokers.is_empty() || named == Named::Allowed;
+                if is_known && may_go && !self.identified {
+                    self.identified = true;
+                    self.refusal = None;
+                }
+                return Ok(());
+            }
         };
-        self.refusal = Some(error.to_string());
+        self.identified = false;
         let rest = self.rest();
         self.phase = Phase::Told { rest };
-        Err(error)
+        Err(self.blocked(trouble))
     }
 
     /// A new producer with the old one's ledger, all in flight given up.
@@ -347,13 +356,20 @@ impl Kafka {
             // Dropping it purges what it still queues; its reports go to its own context, which is gone.
         }
         ledger.clear();
-        self.cluster_known = self.config.cluster_id.is_none();
+        self.identified = !self.config.is_pinned();
+        self.waiting = None;
         match make(&self.config, ledger) {
             Ok(producer) => {
                 self.producer = Some(producer);
                 Ok(())
             }
-            Err(error) => Err(DeliverError::Retry { reason: error.to_string(), retry_in: REST_MIN }),
+            Err(error) => {
+                let reason = text!(
+                    "no Kafka client can be made: {error}",
+                    "impossible de créer un client Kafka : {error}"
+                );
+                Err(DeliverError::Retry { reason, retry_in: REST_MIN })
+            }
         }
     }
 
@@ -364,10 +380,11 @@ impl Kafka {
         let shared = &mut *producer.context().lock();
         let (state, reason) = match (&self.refusal, &shared.link) {
             (Some(refusal), _) => (OutletState::Blocked, refusal.clone()),
-            (None, Link::Unknown) => (OutletState::Starting, String::new()),
-            (None, Link::Up) => (OutletState::Up, String::new()),
+            (None, Link::Unknown) => (OutletState::Starting, Text::default()),
+            (None, Link::Up) if self.stalled => (OutletState::Down, words::stalled(STALL.as_secs())),
+            (None, Link::Up) => (OutletState::Up, Text::default()),
             (None, Link::Down(reason)) => (OutletState::Down, reason.clone()),
-            (None, Link::Refused(reason, mend)) => (OutletState::Blocked, format!("{reason}; {mend}")),
+            (None, Link::Refused(trouble)) => (OutletState::Blocked, trouble.said()),
         };
         Progress {
             unacked_from: shared.ledger.front(),
@@ -381,7 +398,7 @@ impl Kafka {
 
 impl Outlet for Kafka {
     fn offer(&mut self, record: &Outgoing<'_>) -> Result<(), DeliverError> {
-        if matches!(self.phase, Phase::Running) && self.cluster_known {
+        if matches!(self.phase, Phase::Running) && self.identified {
             self.send(record.event())
         } else {
             Err(DeliverError::Full)
@@ -389,7 +406,7 @@ impl Outlet for Kafka {
     }
 
     fn poll(&mut self, wait: Duration, now: Timestamp) -> Result<Progress, DeliverError> {
-        self.work(wait);
+        self.work(wait, now);
         self.advance(now)?;
         Ok(self.progress())
     }
@@ -420,12 +437,7 @@ impl Outlet for Kafka {
 }
 
 fn make(config: &KafkaConfig, ledger: Ledger) -> Result<Producer, KafkaError> {
-    config.client().create_with_context(Context::with(ledger))
-}
-
-fn is_authorization(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(code, Code::ClusterAuthorizationFailed | Code::TransactionalIdAuthorizationFailed)
+    config.client().create_with_context(Context::with(config.clone(), ledger))
 }
 
 /// The event's attributes as Kafka headers, after the CloudEvents Kafka protocol binding 1.0.2, section 3.

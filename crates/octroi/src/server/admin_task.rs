@@ -1,6 +1,7 @@
 //! Carries out what the admin server is asked for, one command at a time: the
 //! only place where a running hub's policy changes.
 
+mod outlets;
 mod side_logs;
 
 use std::path::Path;
@@ -63,6 +64,8 @@ fn carry_out(parts: &Parts, command: AdminCommand) {
         AdminCommand::Errand { reply, .. } => {
             (reply, Err(failed(&"the command was not handed to the keeper")))
         }
+        AdminCommand::Outlets { reply } => (reply, outlets::list(parts)),
+        AdminCommand::Outlet { errand, reply } => (reply, outlets::errand(parts, &errand)),
         AdminCommand::Explain { id, reply } => (reply, explain(parts, &id)),
     };
     // Whoever asked may have gone.

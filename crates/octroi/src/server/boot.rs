@@ -25,6 +25,7 @@ use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::outlet::switch::Switch;
 use crate::outlet::{Outlet, archive, kafka};
 use crate::pipeline::{PolicyClock, Relay, RelayView};
 use crate::policies::{self, ActivateError, Active, Bits, Policies, Store};
@@ -237,7 +238,8 @@ fn start_relays(
     make_directory(&backlogs).or_exit(Exit::Io)?;
     for (target, outlet) in &parts.config.outlets {
         let Some(bit) = bit_of(parts, target) else { continue };
-        let outlet_box = open_outlet(target, outlet, parts)?;
+        let inner = open_outlet(target, outlet, parts)?;
+        let outlet_box = Box::new(Switch::new(inner, bit.index(), Arc::clone(&parts.journal)));
         let since = parts.clock.now();
         let view = Arc::new(ArcSwap::from_pointee(RelayView { since, ..RelayView::default() }));
         let place = backlog(parts, &backlogs, target, bit);

@@ -225,7 +225,11 @@ fn target_status(
         kind: info.map(|target| kind_name(target.kind).to_owned()).unwrap_or_default(),
         outlet: relay.kind.to_owned(),
         state: view.state,
-        reason: if view.state == OutletState::Up { String::new() } else { view.reason.clone() },
+        reason: if view.state == OutletState::Up {
+            octroi_policy::Text::default()
+        } else {
+            view.reason.clone()
+        },
         since: view.since.to_string(),
         pending,
         oldest_seconds: oldest as f64 / 1e6,

@@ -37,6 +37,8 @@ pub enum Verdict<'a> {
     Blocked(Vec<&'a TargetStatus>, Waiting),
     /// Targets that cannot be reached.
     CutOff(Vec<&'a TargetStatus>, Waiting),
+    /// Targets that an operator has paused.
+    Paused(Vec<&'a TargetStatus>, Waiting),
     /// Targets that take records, too slowly.
     Late(Vec<&'a TargetStatus>, Waiting),
     /// Ready, and nothing has come yet.
@@ -83,6 +85,11 @@ impl<'a> Verdict<'a> {
             let waiting = Waiting::since(&down, &status.now);
             return Self::CutOff(down, waiting);
         }
+        let paused = of_state(OutletState::Paused);
+        if !paused.is_empty() {
+            let waiting = Waiting::since(&paused, &status.now);
+            return Self::Paused(paused, waiting);
+        }
         let late: Vec<_> =
             status.targets.iter().filter(|target| target.oldest_seconds > LATE_SECONDS).collect();
         if !late.is_empty() {
@@ -101,7 +108,7 @@ impl<'a> Verdict<'a> {
     pub const fn tone(&self) -> Tone {
         match self {
             Self::Fresh | Self::Well(_) => Tone::Good,
-            Self::NotReady | Self::CutOff(..) | Self::Late(..) => Tone::Watch,
+            Self::NotReady | Self::CutOff(..) | Self::Paused(..) | Self::Late(..) => Tone::Watch,
             Self::Unaccounted(_) | Self::Fenced(_) | Self::JournalFull | Self::Blocked(..) => Tone::Act,
         }
     }
@@ -162,6 +169,18 @@ impl<'a> Verdict<'a> {
             ),
             (Self::CutOff(targets, waiting), Lang::En) => format!(
                 "{} cut off{}. Nothing lost, {}.",
+                names(lang, targets),
+                waiting.lasting(lang),
+                waiting.waits(lang)
+            ),
+            (Self::Paused(targets, waiting), Lang::Fr) => format!(
+                "{} : livraison suspendue{}. Rien n’est perdu, {} ; reprendre : « octroi outlet resume ».",
+                names(lang, targets),
+                waiting.lasting(lang),
+                waiting.waits(lang)
+            ),
+            (Self::Paused(targets, waiting), Lang::En) => format!(
+                "{} paused{}. Nothing lost, {}; go on with “octroi outlet resume”.",
                 names(lang, targets),
                 waiting.lasting(lang),
                 waiting.waits(lang)

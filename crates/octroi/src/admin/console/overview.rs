@@ -134,6 +134,7 @@ fn target_row(target: &TargetStatus, now: &str, lang: Lang) -> Markup {
         OutletState::Up => ("good", "M3 8.5l3.2 3.2L13 5"),
         OutletState::Down => ("watch", "M8 3v6M8 12v1"),
         OutletState::Blocked => ("act", "M4 4l8 8M12 4l-8 8"),
+        OutletState::Paused => ("watch", "M6 3v10M10 3v10"),
     };
     let lasted = words::seconds_between(&target.since, now);
     let cell = |name: words::Text, value: String| {
@@ -157,7 +158,7 @@ fn target_row(target: &TargetStatus, now: &str, lang: Lang) -> Markup {
                 @if let Some(seconds) = lasted {
                     small { (words::SINCE.in_(lang)) " " (words::duration(lang, seconds)) }
                 }
-                @if !target.reason.is_empty() { p class="why" { (target.reason) } }
+                @if !target.reason.is_empty() { p class="why" { (target.reason.of(lang)) } }
             }
             (cell(words::WAITING, words::count(lang, target.pending)))
             (cell(words::OLDEST, if target.pending == 0 { "–".to_owned() } else { words::duration(lang, target.oldest_seconds) }))

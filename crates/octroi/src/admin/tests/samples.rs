@@ -119,9 +119,10 @@ pub(crate) fn cut_off() -> Status {
     let mut status = well();
     for target in status.targets.iter_mut().filter(|target| target.id == "cloud-confiance") {
         target.state = OutletState::Down;
-        target.reason =
-            "kafka.cloud.example:9093: connection timed out; retried in 30 s. Check the line to the cloud."
-                .to_owned();
+        target.reason = octroi_policy::text!(
+            "kafka.cloud.example:9093: connection timed out; retried in 30 s. Check the line to the cloud.",
+            "kafka.cloud.example:9093 : délai dépassé ; nouvel essai dans 30 s. Vérifiez la liaison vers le cloud."
+        );
         target.since = "2026-11-20T06:00:30Z".to_owned();
         target.pending = 120_000;
         target.oldest_seconds = 1_092.0;
@@ -177,7 +178,7 @@ pub(crate) fn hostile() -> Status {
     }
     for target in &mut status.targets {
         target.state = OutletState::Blocked;
-        target.reason = format!("{script} {long}");
+        target.reason = octroi_policy::text!("{script} {long}", "{script} {long}");
         target.label.clone_from(&long);
         target.pending = u64::MAX / 8;
         target.kind.clone_from(&script);

@@ -251,6 +251,7 @@ impl Export<'_> {
             | RecordKind::SessionEnded
             | RecordKind::Fate
             | RecordKind::Boundary
+            | RecordKind::Pause
             | RecordKind::WindowClosed => None,
         };
         Ok((kind_name(kind), value))

@@ -13,6 +13,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use octroi_policy::{Text, text};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
@@ -36,35 +37,82 @@ pub(super) struct Store {
 }
 
 /// A step on a path that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to {step} `{}`: {source}", path.display())]
+#[derive(Debug)]
 pub(super) struct StoreError {
-    step: &'static str,
+    step: Step,
     path: PathBuf,
     source: io::Error,
 }
 
+/// What was tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    Open,
+    Create,
+    Read,
+    Write,
+    Compress,
+    Sync,
+    Rename,
+    Remove,
+}
+
+impl Step {
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Open => ("open", "d'ouvrir"),
+            Self::Create => ("create", "de créer"),
+            Self::Read => ("read", "de lire"),
+            Self::Write => ("write", "d'écrire"),
+            Self::Compress => ("compress", "de compresser"),
+            Self::Sync => ("sync", "de synchroniser"),
+            Self::Rename => ("rename a finished file to", "de renommer un fichier achevé en"),
+            Self::Remove => ("remove the leftover", "de supprimer le reliquat"),
+        }
+    }
+}
+
 impl StoreError {
+    /// What failed, and where.
+    pub(super) fn reason(&self) -> Text {
+        let ((step, pas), path, source) = (self.step.words(), self.path.display(), &self.source);
+        text!("failed to {step} `{path}`: {source}", "impossible {pas} `{path}` : {source}")
+    }
+
     /// What an operator must do; `None`: it may pass by itself.
-    pub(super) fn mend(&self) -> Option<String> {
+    pub(super) fn mend(&self) -> Option<Text> {
         let path = self.path.display();
         use ErrorKind as Kind;
         let kind = self.source.kind();
         let mend = if kind == Kind::NotFound {
-            format!(
+            text!(
                 "create the archive's directory (or mount it) and let the hub's user write in it: \
-                 `install -d -o octroi -g octroi -m 2750 {path}`"
+                 `install -d -o octroi -g octroi -m 2750 {path}`",
+                "créez le répertoire de l'archive (ou montez-le) et donnez-y le droit d'écriture à l'utilisateur du \
+                 hub : `install -d -o octroi -g octroi -m 2750 {path}`"
             )
         } else if kind == Kind::PermissionDenied {
-            format!("let the hub's user write there: `chown octroi {path}`, or check its ACLs")
+            text!(
+                "let the hub's user write there: `chown octroi {path}`, or check its ACLs",
+                "donnez-y le droit d'écriture à l'utilisateur du hub : `chown octroi {path}`, ou vérifiez ses ACL"
+            )
         } else if kind == Kind::ReadOnlyFilesystem {
-            format!("remount the file system of `{path}` read-write")
+            text!(
+                "remount the file system of `{path}` read-write",
+                "remontez le système de fichiers de `{path}` en lecture-écriture"
+            )
         } else if matches!(kind, Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge) {
-            format!("make room on the file system of `{path}`, or raise its quota")
+            text!(
+                "make room on the file system of `{path}`, or raise its quota",
+                "libérez de la place sur le système de fichiers de `{path}`, ou relevez son quota"
+            )
         } else if matches!(kind, Kind::NotADirectory | Kind::AlreadyExists | Kind::IsADirectory) {
-            format!("move away what stands at `{path}`: a directory is expected there")
+            text!(
+                "move away what stands at `{path}`: a directory is expected there",
+                "déplacez ce qui se trouve en `{path}` : un répertoire y est attendu"
+            )
         } else if kind == Kind::InvalidFilename {
-            format!("shorten the ids in `{path}`")
+            text!("shorten the ids in `{path}`", "raccourcissez les identifiants dans `{path}`")
         } else {
             return None;
         };
@@ -85,10 +133,10 @@ impl Store {
             return Ok(());
         }
         make_directories(&self.directory, &self.aside)?;
-        let entries = fs::read_dir(&self.aside).map_err(fail("read", &self.aside))?;
+        let entries = fs::read_dir(&self.aside).map_err(fail(Step::Read, &self.aside))?;
         for entry in entries {
-            let path = entry.map_err(fail("read", &self.aside))?.path();
-            fs::remove_file(&path).map_err(fail("remove the leftover", &path))?;
+            let path = entry.map_err(fail(Step::Read, &self.aside))?.path();
+            fs::remove_file(&path).map_err(fail(Step::Remove, &path))?;
         }
         self.clean = true;
         Ok(())
@@ -113,7 +161,7 @@ impl Store {
         for (aside, partition) in &written {
             make_directories(&self.directory, partition)?;
             let path = partition.join(&name);
-            fs::rename(aside, &path).map_err(fail("rename a finished file to", &path))?;
+            fs::rename(aside, &path).map_err(fail(Step::Rename, &path))?;
         }
         for (_, partition) in &written {
             sync_directory(partition)?;
@@ -123,16 +171,16 @@ impl Store {
     }
 
     fn write_aside(&mut self, path: &Path, lines: &[u8]) -> Result<(), StoreError> {
-        let compressed = self.compress(lines).map_err(fail("compress", path))?;
+        let compressed = self.compress(lines).map_err(fail(Step::Compress, path))?;
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(FILE_MODE)
             .open(path)
-            .map_err(fail("create", path))?;
-        file.write_all(&compressed).map_err(fail("write", path))?;
-        file.sync_all().map_err(fail("sync", path))
+            .map_err(fail(Step::Create, path))?;
+        file.write_all(&compressed).map_err(fail(Step::Write, path))?;
+        file.sync_all().map_err(fail(Step::Sync, path))
     }
 
     /// One frame a file (some readers stop after the first), with its checksum.
@@ -155,14 +203,14 @@ fn make_directories(root: &Path, path: &Path) -> Result<(), StoreError> {
     let below = path.strip_prefix(root).unwrap_or(path);
     if !root.is_dir() {
         let source = fs::read_dir(root).err().unwrap_or_else(|| ErrorKind::NotADirectory.into());
-        return Err(StoreError { step: "open", path: parent, source });
+        return Err(StoreError { step: Step::Open, path: parent, source });
     }
     for component in below.components() {
         let child = parent.join(component);
         match DirBuilder::new().mode(DIRECTORY_MODE).create(&child) {
             Ok(()) => sync_directory(&parent)?,
             Err(error) if error.kind() == ErrorKind::AlreadyExists && child.is_dir() => {}
-            Err(error) => return Err(fail("create", &child)(error)),
+            Err(error) => return Err(fail(Step::Create, &child)(error)),
         }
         parent = child;
     }
@@ -170,9 +218,9 @@ fn make_directories(root: &Path, path: &Path) -> Result<(), StoreError> {
 }
 
 fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(fail("sync", path))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(fail(Step::Sync, path))
 }
 
-fn fail(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+pub(super) fn fail(step: Step, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
     move |source| StoreError { step, path: path.to_path_buf(), source }
 }

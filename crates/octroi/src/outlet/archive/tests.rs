@@ -255,10 +255,11 @@ fn a_missing_directory_blocks_and_heals() {
     let Err(DeliverError::Blocked { reason, mend }) = archive.poll(Duration::ZERO, NOW) else {
         panic!("not blocked")
     };
-    assert!(reason.contains("dc-rennes") && mend.contains("install -d"), "{reason}; {mend}");
+    assert!(reason.en.contains("dc-rennes") && mend.en.contains("install -d"), "{reason:?}; {mend:?}");
+    assert!(reason.fr.contains("dc-rennes") && mend.fr.contains("install -d"), "{reason:?}; {mend:?}");
     let waiting = archive.poll(Duration::ZERO, NOW).unwrap();
     assert_eq!((waiting.state, waiting.unacked_from), (OutletState::Blocked, Some(1)));
-    assert!(waiting.reason.contains(&mend));
+    assert!(waiting.reason.en.contains(&mend.en) && waiting.reason.fr.contains(&mend.fr));
     archive.intended(waiting.intend.unwrap());
     fs::create_dir(&directory).unwrap();
     let progress = archive.poll(Duration::ZERO, Timestamp(NOW.0 + 60_000_000)).unwrap();
@@ -281,7 +282,7 @@ fn a_batch_that_cannot_be_written_is_kept_and_the_state_stays_until_it_is() {
         let Err(DeliverError::Blocked { reason, mend }) = archive.poll(Duration::ZERO, now) else {
             panic!("not blocked")
         };
-        assert!(reason.contains("space=rennes") && mend.contains("move away"), "{reason}; {mend}");
+        assert!(reason.en.contains("space=rennes") && mend.en.contains("move away"), "{reason:?}; {mend:?}");
         // The relay rewinds; the same records come again.
         archive.rewind(1, &intents);
         now = Timestamp(now.0 + 60_000_000);

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use octroi_policy::Text;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
@@ -12,14 +13,17 @@ use rdkafka::producer::{BaseProducer, ProducerContext};
 use rdkafka::{ClientContext, Statistics};
 use serde::Deserialize;
 
+use super::KafkaConfig;
 use super::ledger::Ledger;
+use super::words::{self, Trouble};
 
 /// A producer with our callbacks.
 pub(super) type Producer = BaseProducer<Context>;
 
 /// What callbacks write to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Context {
+    config: KafkaConfig,
     shared: Mutex<Shared>,
 }
 
@@ -27,6 +31,25 @@ pub(super) struct Context {
 pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) link: Link,
+    /// What a broker's connection failed with last.
+    last: String,
+    pub(super) named: Named,
+    /// No broker was connected at some moment: whoever answers next may be another cluster.
+    pub(super) severed: bool,
+    /// It was given a producer id.
+    pub(super) may_produce: bool,
+}
+
+/// The brokers that the cluster names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Named {
+    /// None yet.
+    #[default]
+    Unknown,
+    /// All are allowed.
+    Allowed,
+    /// This one is not.
+    Stranger(String),
 }
 
 /// What is known of the connection.
@@ -38,14 +61,14 @@ pub(super) enum Link {
     /// A broker answers.
     Up,
     /// None does; why.
-    Down(String),
-    /// They refuse us: why, and what to do.
-    Refused(String, &'static str),
+    Down(Text),
+    /// They refuse us.
+    Refused(Trouble),
 }
 
 impl Context {
-    pub(super) fn with(ledger: Ledger) -> Self {
-        Self { shared: Mutex::new(Shared { ledger, link: Link::Unknown }) }
+    pub(super) fn with(config: KafkaConfig, ledger: Ledger) -> Self {
+        Self { config, shared: Mutex::new(Shared { ledger, ..Shared::default() }) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -65,41 +88,59 @@ impl ClientContext for Context {
         #[derive(Deserialize)]
         struct Seen {
             brokers: BTreeMap<String, Broker>,
+            eos: Option<Idempotence>,
+        }
+        #[derive(Deserialize)]
+        struct Idempotence {
+            idemp_state: String,
         }
         #[derive(Deserialize)]
         struct Broker {
             state: String,
+            nodeid: i64,
+            nodename: String,
         }
         let Ok(seen) = serde_json::from_slice::<Seen>(statistics) else { return };
         let connected = seen.brokers.values().any(|broker| broker.state == "UP");
-        let link = &mut self.lock().link;
-        match link {
-            _ if connected => *link = Link::Up,
-            Link::Up => *link = Link::Down("no broker is connected".to_owned()),
-            Link::Unknown | Link::Down(_) | Link::Refused(..) => {}
+        let shared = &mut *self.lock();
+        shared.may_produce = seen.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
+        match shared.link {
+            _ if connected => shared.link = Link::Up,
+            Link::Up if shared.last.is_empty() => shared.link = Link::Down(words::no_broker()),
+            Link::Up => shared.link = Link::Down(words::unreachable(&shared.last)),
+            Link::Unknown | Link::Down(_) | Link::Refused(_) => {}
+        }
+        // What the cluster names has an id; what is configured alone has none yet.
+        let mut named = seen.brokers.values().filter(|broker| broker.nodeid >= 0).peekable();
+        if named.peek().is_some() {
+            let stranger = named.find(|broker| !self.config.allows(&broker.nodename));
+            shared.named = stranger.map_or(Named::Allowed, |b| Named::Stranger(b.nodename.clone()));
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         use RDKafkaErrorCode as Code;
-        let link = &mut self.lock().link;
+        let shared = &mut *self.lock();
         match error.rdkafka_error_code() {
-            Some(Code::SSL) => {
-                *link = Link::Refused(
-                    format!("TLS fails: {reason}"),
-                    "check `tls.ca`, the brokers' names in their certificates, and that ours is valid and trusted there",
-                );
-            }
+            Some(Code::SSL) => shared.link = Link::Refused(words::tls(reason)),
             Some(Code::Authentication | Code::SaslAuthenticationFailed) => {
-                *link = Link::Refused(
-                    format!("authentication fails: {reason}"),
-                    "check the user, its password and the mechanism (`kafka-configs.sh --describe --entity-type users`)",
-                );
+                shared.link = Link::Refused(words::authentication(reason));
             }
             // Told by `fatal_error`.
             Some(Code::Fatal) => {}
-            _ if matches!(link, Link::Refused(..)) => {}
-            _ => *link = Link::Down(format!("not reachable: {reason}")),
+            Some(Code::AllBrokersDown) => {
+                shared.severed = true;
+                if !matches!(shared.link, Link::Refused(_)) {
+                    shared.link = Link::Down(words::unreachable(&shared.last));
+                }
+            }
+            _ => {
+                reason.clone_into(&mut shared.last);
+                // One broker of several: statistics tell whether any is left.
+                if matches!(shared.link, Link::Unknown | Link::Down(_)) {
+                    shared.link = Link::Down(words::unreachable(reason));
+                }
+            }
         }
     }
 }

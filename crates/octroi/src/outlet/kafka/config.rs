@@ -34,6 +34,8 @@ pub struct KafkaConfig {
     pub insecure: bool,
     /// The cluster's id, if it is pinned: no record leaves for another cluster.
     pub cluster_id: Option<String>,
+    /// The brokers that the cluster may send us to, see [`KafkaConfig::allows`]; empty: any.
+    pub allowed_brokers: Vec<String>,
     /// Further librdkafka properties, of [`KafkaConfig::PROPERTIES`] alone.
     pub properties: BTreeMap<String, String>,
 }
@@ -112,6 +114,9 @@ pub enum OpenError {
         "broker `{0}` is not on loopback and `tls` is missing; add `tls = {{ ca = … }}`, or `insecure = true`"
     )]
     Plaintext(String),
+    /// No pattern of brokers.
+    #[error("`allowed_brokers`: `{0}` is neither `host`, `host:port` nor `*.domain`")]
+    AllowedBroker(String),
     /// A template that cannot give topic names.
     #[error("topic `{template}`: {problem}")]
     Topic {
@@ -160,6 +165,9 @@ impl KafkaConfig {
                 return Err(OpenError::Plaintext(broker.clone()));
             }
         }
+        if let Some(pattern) = self.allowed_brokers.iter().find(|pattern| !is_pattern(pattern)) {
+            return Err(OpenError::AllowedBroker(pattern.clone()));
+        }
         topic::check(&self.topic)
             .map_err(|problem| OpenError::Topic { template: self.topic.clone(), problem })?;
         if let Some(tls) = &self.tls {
@@ -179,6 +187,28 @@ impl KafkaConfig {
                 .map(drop)
                 .map_err(|error| OpenError::Client(error.to_string())),
         }
+    }
+
+    /// Whether the cluster may send us to that broker (`host:port`). A pattern is `host`, `host:port`, or
+    /// `*.domain` for every name below a domain.
+    #[must_use]
+    pub fn allows(&self, broker: &str) -> bool {
+        let host = host_of(broker);
+        self.allowed_brokers.is_empty()
+            || self.allowed_brokers.iter().any(|pattern| match pattern.strip_prefix('*') {
+                Some(domain) => host.is_some_and(|host| host.len() > domain.len() && host.ends_with(domain)),
+                None => pattern == broker || host == Some(pattern),
+            })
+    }
+
+    /// Whether the target's identity is asked for before anything is sent.
+    pub(super) fn is_pinned(&self) -> bool {
+        self.cluster_id.is_some() || !self.allowed_brokers.is_empty()
+    }
+
+    /// For commands that are shown.
+    pub(super) fn server(&self) -> &str {
+        self.brokers.first().map_or("", String::as_str)
     }
 
     pub(super) fn client(&self) -> ClientConfig {
@@ -206,7 +236,8 @@ impl KafkaConfig {
             // Until a topic is said to be missing; nothing is lost by it, for it is tried for ever.
             .set("topic.metadata.propagation.max.ms", "5000")
             .set("reconnect.backoff.max.ms", "10000")
-            .set("statistics.interval.ms", "5000");
+            // Tells which brokers the cluster names: at most so late is a stranger noticed.
+            .set("statistics.interval.ms", if self.allowed_brokers.is_empty() { "5000" } else { "1000" });
         let protocol = match (&self.tls, &self.sasl) {
             (None, None) => "plaintext",
             (None, Some(_)) => "sasl_plaintext",
@@ -255,6 +286,14 @@ fn host_of(broker: &str) -> Option<&str> {
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let plain = !host.is_empty() && !host.contains(['/', ',', ' ']);
     (plain && port.parse::<u16>().is_ok_and(|port| port > 0)).then_some(host)
+}
+
+fn is_pattern(pattern: &str) -> bool {
+    let plain = |host: &str| !host.is_empty() && !host.contains(['/', ',', ' ', '*']);
+    match pattern.strip_prefix("*.") {
+        Some(domain) => plain(domain) && !domain.contains(':'),
+        None => host_of(pattern).is_some_and(plain) || (plain(pattern) && !pattern.contains(':')),
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

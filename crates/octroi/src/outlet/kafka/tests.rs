@@ -37,6 +37,7 @@ fn config(brokers: &str) -> KafkaConfig {
         sasl: None,
         insecure: false,
         cluster_id: None,
+        allowed_brokers: Vec::new(),
         properties: BTreeMap::new(),
     }
 }
@@ -406,6 +407,62 @@ fn nothing_is_sent_to_a_cluster_that_is_not_the_pinned_one() {
 }
 
 #[test]
+fn nothing_is_sent_while_the_cluster_names_a_broker_that_is_not_allowed() {
+    let cluster = cluster();
+    let listed = |pattern: &str| KafkaConfig {
+        allowed_brokers: vec![pattern.to_owned()],
+        ..config(&cluster.bootstrap_servers())
+    };
+    let mut relay = Relay::new(listed("*.kafka.example"), numbered(10));
+    relay.run_until(|relay| relay.told.len() == 2);
+    assert!(relay.told[0].contains("which `allowed_brokers` does not allow"), "{:?}", relay.told);
+    assert_eq!((relay.next, relay.states.last()), (0, Some(&OutletState::Blocked)));
+    Relay::new(listed("127.0.0.1"), numbered(10)).run();
+    assert_eq!(by_device(consume(&cluster, TOPIC)).1, 10);
+}
+
+#[test]
+fn brokers_that_acknowledge_nothing_are_shown_as_down_with_the_reason() {
+    let cluster = cluster();
+    let mut relay = Relay::new(config(&cluster.bootstrap_servers()), numbered(100));
+    relay.run();
+    cluster.broker_round_trip_time(-1, Duration::from_secs(3)).unwrap();
+    relay.payloads.extend(numbered(100));
+    relay.run_until(|relay| relay.states.last() == Some(&OutletState::Down));
+    let reason = relay.kafka.progress().reason;
+    assert!(
+        reason.en.contains("min.insync.replicas") && reason.fr.contains("min.insync.replicas"),
+        "{reason:?}"
+    );
+    cluster.broker_round_trip_time(-1, Duration::ZERO).unwrap();
+    relay.run();
+    assert_eq!((relay.delivered, relay.states.last()), (200, Some(&OutletState::Up)));
+}
+
+#[test]
+fn the_cluster_may_send_us_only_where_the_list_allows() {
+    let listed =
+        |pattern: &str| KafkaConfig { allowed_brokers: vec![pattern.to_owned()], ..config("127.0.0.1:9092") };
+    for (pattern, broker, allowed) in [
+        ("kafka.example", "kafka.example:9093", true),
+        ("kafka.example:9093", "kafka.example:9093", true),
+        ("kafka.example:9093", "kafka.example:9094", false),
+        ("*.kafka.example", "b1.kafka.example:9093", true),
+        ("*.kafka.example", "kafka.example:9093", false),
+        ("*.kafka.example", "b1.kafka.example.evil:9093", false),
+        ("*.kafka.example", "evilkafka.example:9093", false),
+        ("10.1.2.3", "10.1.2.30:9093", false),
+    ] {
+        assert_eq!(listed(pattern).check(), Ok(()), "{pattern}");
+        assert_eq!(listed(pattern).allows(broker), allowed, "{pattern} {broker}");
+    }
+    assert!(config("127.0.0.1:9092").allows("anywhere:1"), "without a list, wherever it says");
+    for wrong in ["", "*", "*.", "a*b", "*.x:1", "a/b", "a:b"] {
+        assert_eq!(listed(wrong).check(), Err(OpenError::AllowedBroker(wrong.to_owned())));
+    }
+}
+
+#[test]
 fn a_configuration_that_cannot_work_is_refused() {
     type Change = fn(&mut KafkaConfig);
     let cases: &[(Change, &str)] = &[
@@ -435,9 +492,10 @@ fn a_configuration_that_cannot_work_is_refused() {
 fn a_topic_is_filled_in_or_refused() {
     let mut topic = String::new();
     let base = Event { level: Level::Open, space: "s", ..event(1, "i", b"") };
-    assert!(topic::render("{space}-{namespace}.{domain}.{level}.v1", &base, &mut topic));
+    assert!(topic::render("{space}-{namespace}.{domain}.{level}.v1", Names::of(&base), &mut topic));
     assert_eq!(topic, "s-mobilite-rennes.mobility.open.v1");
     for namespace in ["a b", "é", &"x".repeat(250), "a/b"] {
-        assert!(!topic::render(KafkaConfig::DEFAULT_TOPIC, &Event { namespace, ..base }, &mut topic));
+        let event = Event { namespace, ..base };
+        assert!(!topic::render(KafkaConfig::DEFAULT_TOPIC, Names::of(&event), &mut topic));
     }
 }

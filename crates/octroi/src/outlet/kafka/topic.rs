@@ -1,6 +1,8 @@
 //! The topic template: `{namespace}`, `{space}`, `{domain}` and `{level}`
 //! between characters that a topic name may have.
 
+use octroi_policy::Level;
+
 use crate::outlet::Event;
 
 /// What a broker takes as a topic's name.
@@ -28,18 +30,33 @@ pub(super) fn check(template: &str) -> Result<(), &'static str> {
     }
 }
 
+/// What a template is filled in with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) space: &'a str,
+    pub(super) domain: &'a str,
+    pub(super) level: Level,
+}
+
+impl<'a> Names<'a> {
+    pub(super) const fn of(event: &Event<'a>) -> Self {
+        Self { namespace: event.namespace, space: event.space, domain: event.domain, level: event.level }
+    }
+}
+
 /// Fills the template in; `false`: what comes out is no topic's name.
-pub(super) fn render(template: &str, event: &Event<'_>, topic: &mut String) -> bool {
+pub(super) fn render(template: &str, names: Names<'_>, topic: &mut String) -> bool {
     topic.clear();
     let mut rest = template;
     while let Some((literal, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}').unwrap_or((after, ""));
         topic.push_str(literal);
         topic.push_str(match name {
-            "namespace" => event.namespace,
-            "space" => event.space,
-            "domain" => event.domain,
-            _ => event.level.name(),
+            "namespace" => names.namespace,
+            "space" => names.space,
+            "domain" => names.domain,
+            _ => names.level.name(),
         });
         rest = after;
     }

@@ -107,7 +107,13 @@ fn each_state_has_its_sentence_in_both_languages() {
 
 #[test]
 fn nothing_lost_is_never_said_over_a_balance_or_journal_that_says_otherwise() {
-    let states = [OutletState::Starting, OutletState::Up, OutletState::Down, OutletState::Blocked];
+    let states = [
+        OutletState::Starting,
+        OutletState::Up,
+        OutletState::Down,
+        OutletState::Blocked,
+        OutletState::Paused,
+    ];
     for state in states {
         for (unaccounted, fenced) in [(1, false), (-1, false), (0, true)] {
             let mut status = with_cloud(state, 5, 9_999.0);
