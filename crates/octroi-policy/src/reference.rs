@@ -1,9 +1,11 @@
 //! A naive evaluator of the policy, written from its meaning and never made
-//! fast: it walks the blocks as written for each message. With the engine it
-//! shares types, the geographic code, folding, formats, and what compares two
-//! values (a leaf and its type, a number and its bound, two versions, a country
-//! and a list), which it therefore does not check; no matching and no choice.
-//! Tests and a fuzzer hold the engine equal to it.
+//! fast: it walks the blocks as written for each message. Here is what is
+//! decided; whether a condition holds is in `condition.rs`, whether a target may
+//! have a label in `hosting.rs`. With the engine it shares types, the geographic
+//! code, folding, formats, and what compares two values (a leaf and its type, a
+//! number and its bound, two versions, a country and a list), which it therefore
+//! does not check; no matching and no choice. Tests and a fuzzer hold the engine
+//! equal to it.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "for tests; what compiled resolves")]
 

@@ -117,8 +117,8 @@ pub(super) fn not_looked(document: &Document, protections: usize, cells: u64) ->
             "non recherché ici : les protections dont aucun essai et aucune garantie ne remarquerait l'absence"
         ),
         why: text!(
-            "{protections} protections, each a review of its own, {cells} cells and flows in all: beyond {MOST_PROTECTIONS} protections or {MOST_CELLS} cells and flows that is not done while you wait",
-            "{protections} protections, chacune une revue à part, {cells} cases et flux en tout : au-delà de {MOST_PROTECTIONS} protections ou de {MOST_CELLS} cases et flux, cela ne se fait pas pendant que vous attendez"
+            "{protections} protections, each a review of its own, {cells} cells and flows in all: beyond {MOST_PROTECTIONS} protections or {MOST_CELLS} cells and flows that takes too long for a check",
+            "{protections} protections, chacune une revue à part, {cells} cases et flux en tout : au-delà de {MOST_PROTECTIONS} protections ou de {MOST_CELLS} cases et flux, ce serait trop long pour un contrôle"
         ),
         fix: text!(
             "run `octroi policy mutants` before the policy is adopted",
