@@ -9,6 +9,7 @@ mod deploy;
 mod evasion;
 mod guide;
 mod instrument;
+mod journal;
 mod kafka;
 mod kill;
 mod metrics;
