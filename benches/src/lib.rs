@@ -2,7 +2,8 @@
 //! load they put on them, and how figures are compared.
 //!
 //! Nothing here is part of the product, and nothing here knows its insides:
-//! a hub is a process with a configuration, `/metrics` and an archive.
+//! a hub is a process with a configuration, `/metrics` and an archive. Only
+//! `journal.rs` calls a crate of it, by its public interface.
 //!
 //! INVARIANT: only processes that were started here are ended, by their pid.
 
@@ -11,6 +12,7 @@ use std::error::Error;
 pub mod disk;
 pub mod http;
 pub mod hub;
+pub mod journal;
 pub mod load;
 pub mod peer;
 pub mod process;

@@ -95,7 +95,7 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Why a message goes where it goes.
     Explain(ExplainArgs),
-    /// The journal, read only.
+    /// The journal: look, verify, repair, export.
     #[command(subcommand)]
     Journal(JournalCommand),
     /// What is in quarantine: list, show, release, purge.

@@ -11,6 +11,7 @@ mod evasion;
 mod full;
 mod guide;
 mod instrument;
+mod journal;
 mod kafka;
 mod kill;
 mod metrics;

@@ -71,7 +71,8 @@ fn a_scrape_is_quick_and_is_cached_for_a_second_at_most() {
     assert!(times[10] < Duration::from_millis(50), "median scrape {:?}", times[10]);
 }
 
-const EXPORTED: [&str; 25] = [
+const EXPORTED: [&str; 26] = [
+    "octroi_journal_fenced_ranges",
     "octroi_received_messages_total",
     "octroi_received_bytes_total",
     "octroi_decisions_total",

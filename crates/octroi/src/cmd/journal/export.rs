@@ -16,7 +16,7 @@ use octroi_policy::Policy;
 use serde_json::{Value, json};
 
 use super::{OnDisk, kind_name, logs};
-use crate::cli::ExportArgs;
+use crate::cli::{ExportArgs, LogArg};
 use crate::cmd::Context;
 use crate::config::Config;
 use crate::exit::{Exit, Failure, OrExit};
@@ -44,7 +44,8 @@ pub(super) fn run(args: &ExportArgs, context: &Context) -> Result<Exit, Failure>
         log: &log,
         written: Written::default(),
     };
-    if let Some(target) = args.target.as_ref().filter(|target| export.bit(target).is_none()) {
+    let unknown = |target: &&String| args.log == LogArg::Journal && export.bit(target).is_none();
+    if let Some(target) = args.target.as_ref().filter(unknown) {
         let known: Vec<_> = export.targets.iter().map(|target| target.name.as_str()).collect();
         let error = format!("`{name}` knows no target `{target}`; it knows: {}", known.join(", "));
         return Err(Failure::new(Exit::Usage, anyhow::anyhow!("{error}")));
@@ -170,7 +171,7 @@ impl Export<'_> {
         }
     }
 
-    /// The journal's own records are none of a reader's; a side log's are asked for their target below.
+    /// The journal's own records are none of a reader's. A side log has no bits: its records say their target.
     fn wanted(&self, entry: &Entry<'_>) -> bool {
         let bit = self.args.target.as_ref().and_then(|target| self.bit(target));
         entry.kind < octroi_journal::format::RESERVED_KINDS
@@ -178,7 +179,7 @@ impl Export<'_> {
             && bit.is_none_or(|bit| entry.targets & bit != 0)
     }
 
-    /// `None`: it is another source's.
+    /// `None`: it is another source's, or kept for another target.
     fn record(&mut self, entry: &Entry<'_>) -> Option<Value> {
         let read = self.read(entry);
         let (kind, mut value) = match read {
@@ -193,7 +194,9 @@ impl Export<'_> {
         let is_its = |source: &String| {
             identity == source || identity.split_once(':').is_some_and(|(_, id)| id == source)
         };
-        if !self.args.source.as_ref().is_none_or(is_its) {
+        let kept_for = value.get("kept").and_then(|kept| kept.get("target")).and_then(Value::as_str);
+        let of_log = |target: &String| self.args.log == LogArg::Journal || kept_for == Some(target);
+        if !self.args.source.as_ref().is_none_or(is_its) || !self.args.target.as_ref().is_none_or(of_log) {
             return None;
         }
         let targets = self.targets.iter().filter(|target| entry.targets & target.bit.mask() != 0);

@@ -1,0 +1,155 @@
+//! The journal's speed, as ratios to the bare disk: every bar of its design, in one run on one machine. What
+//! is measured is in `benches/README.md`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use octroi_benches::journal::{
+    Backlog, RECORD_BYTES, SEGMENT_BYTES, backlog, ingest, paced_journal, paced_raw, raw,
+};
+use octroi_benches::report::{median, quantile};
+use octroi_benches::{Outcome, disk};
+
+const USAGE: &str = "usage: journal [--dir DIR] [--pairs N] [--gib N]
+  --dir    where data goes, on a real disk; default `journal-data`
+  --pairs  default 7; at least 5
+  --gib    size of the backlog; default 4";
+
+/// Short, so that what else the machine does meets both halves of a pair.
+const PAIR_BYTES: usize = 160 << 20;
+const GROUPS: [usize; 3] = [64 << 10, 256 << 10, 1 << 20];
+const PACE: f64 = 300_000.0;
+const PACED_FOR: Duration = Duration::from_secs(2);
+
+struct Args {
+    dir: PathBuf,
+    pairs: usize,
+    gib: u64,
+    /// This process is the one that holds the backlog.
+    child: bool,
+}
+
+fn main() -> ExitCode {
+    match arguments().and_then(|args| if args.child { child(&args) } else { run(&args) }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("journal: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments() -> Outcome<Args> {
+    let mut args = Args { dir: "journal-data".into(), pairs: 7, gib: 4, child: false };
+    let mut given = env::args().skip(1);
+    while let Some(name) = given.next() {
+        let value = given.next().ok_or(USAGE)?;
+        match name.as_str() {
+            "--dir" => args.dir = value.into(),
+            "--pairs" => args.pairs = value.parse()?,
+            "--gib" => args.gib = value.parse()?,
+            "--backlog-in" => (args.dir, args.child) = (value.into(), true),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    if args.pairs < 5 { Err(USAGE.into()) } else { Ok(args) }
+}
+
+fn run(args: &Args) -> Outcome<()> {
+    fs::create_dir_all(&args.dir)?;
+    let file_system = disk::real_file_system(&args.dir)?;
+    // A directory of this run's own: what another left is neither read nor removed.
+    let dir = args.dir.join(std::process::id().to_string());
+    fs::create_dir(&dir)?;
+    println!(
+        "the journal: {RECORD_BYTES}-byte records, segments of {} MiB, {} cores; file system: {file_system}",
+        SEGMENT_BYTES >> 20,
+        thread::available_parallelism()?
+    );
+    let bare = disk::measure(&dir)?;
+    println!(
+        "bare disk: append 4 KiB + fdatasync p50 {:.0} µs, p99 {:.0} µs; groups of 1 MiB {:.0} MB/s",
+        bare.sync_p50.as_secs_f64() * 1e6,
+        bare.sync_p99.as_secs_f64() * 1e6,
+        bare.megabytes_per_second
+    );
+    println!("medians of {} interleaved pairs, least and most", args.pairs);
+    throughput(args, &dir)?;
+    latency(args, &dir)?;
+    with_backlog(args, &dir)?;
+    Ok(fs::remove_dir_all(dir)?)
+}
+
+/// One line: a figure, what it must be, and whether it is.
+fn print(what: &str, figures: &mut [f64], bar: &str, holds: impl Fn(f64) -> bool) {
+    let (least, middle, most) = (quantile(figures, 0.0), quantile(figures, 0.5), quantile(figures, 1.0));
+    let verdict = if holds(middle) { "holds" } else { "MISSED" };
+    println!("{what:<46} {middle:>8.2} ({least:.2} to {most:.2})   bar {bar}: {verdict}");
+}
+
+fn throughput(args: &Args, dir: &Path) -> Outcome<()> {
+    for group in GROUPS {
+        let (mut alone, mut read, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..args.pairs {
+            let bare = raw(&dir.join("raw.bin"), PAIR_BYTES, group)?;
+            let ours = ingest(&dir.join("journal"), PAIR_BYTES, group, 0)?;
+            let followed = ingest(&dir.join("journal"), PAIR_BYTES, group, 2)?;
+            alone.push(bare / ours);
+            read.push(bare / followed);
+            rates.push(PAIR_BYTES as f64 / 1e6 / ours);
+        }
+        let kib = group >> 10;
+        println!("groups of {kib} KiB: {:.0} MB/s", median(rates.into_iter()));
+        print("  ingest ÷ bare append + fdatasync", &mut alone, "≥ 0.8", |ratio| ratio >= 0.8);
+        print("  the same with two readers that follow", &mut read, "≥ 0.7", |ratio| ratio >= 0.7);
+    }
+    Ok(())
+}
+
+fn latency(args: &Args, dir: &Path) -> Outcome<()> {
+    let (mut ratios, mut p99s) = (Vec::new(), Vec::new());
+    for _ in 0..args.pairs {
+        let bare = quantile(&mut paced_raw(&dir.join("raw.bin"), PACE, PACED_FOR)?, 0.99);
+        let ours = quantile(&mut paced_journal(&dir.join("journal"), PACE, PACED_FOR)?, 0.99);
+        ratios.push(ours / bare);
+        p99s.push(ours * 1e3);
+    }
+    println!("paced at {PACE:.0} records/s: p99 {:.2} ms", median(p99s.into_iter()));
+    print("  p99 ÷ p99 of the bare file", &mut ratios, "≤ 1.5", |ratio| ratio <= 1.5);
+    Ok(())
+}
+
+/// In a process of its own, so that its memory and its writes are the journal's.
+fn with_backlog(args: &Args, dir: &Path) -> Outcome<()> {
+    let child = Command::new(env::current_exe()?)
+        .arg("--backlog-in")
+        .arg(dir.join("backlog"))
+        .args(["--gib", &args.gib.to_string()])
+        .output()?;
+    let said = String::from_utf8_lossy(&child.stdout).into_owned();
+    if !child.status.success() {
+        return Err(format!("the backlog: {}", String::from_utf8_lossy(&child.stderr)).into());
+    }
+    print!("{said}");
+    Ok(())
+}
+
+fn child(args: &Args) -> Outcome<()> {
+    let Backlog { bytes, written, disk_writes, open, read, peak_mib, pending, on_disk } =
+        backlog(&args.dir, args.gib << 30)?;
+    println!("a backlog of {:.2} GiB of records, written in {written:.1} s", bytes as f64 / (1 << 30) as f64);
+    let line = |what: &str, figure: f64, bar: &str, holds: &dyn Fn(f64) -> bool| {
+        print(what, &mut [figure], bar, holds);
+    };
+    let beyond = (on_disk as f64 - pending as f64) / SEGMENT_BYTES as f64;
+    line("  catch-up reading ÷ ingest", written / read, "≥ 5", &|ratio| ratio >= 5.0);
+    line("  peak memory, MiB", peak_mib, "≤ 64", &|mib| mib <= 64.0);
+    line("  open, nothing in memory, s", open, "≤ 0.5", &|seconds| seconds <= 0.5);
+    line("  bytes written ÷ bytes of records", disk_writes as f64 / bytes as f64, "≤ 1.15", &|ratio| {
+        ratio <= 1.15
+    });
+    line("  half passed: segments beyond what is pending", beyond, "≤ 2", &|segments| segments <= 2.0);
+    Ok(())
+}
