@@ -240,7 +240,7 @@ pub fn backlog(directory: &Path, bytes: u64) -> Outcome<Backlog> {
     while opened.journal.stats().segments == segments {
         records += group(&mut opened, &mut builder, 1 << 20)?;
     }
-    for _ in 0..SEGMENT_BYTES / 10 * 9 >> 20 {
+    for _ in 0..(SEGMENT_BYTES / 10 * 9) >> 20 {
         records += group(&mut opened, &mut builder, 1 << 20)?;
     }
     let (written, disk_writes) = (begun.elapsed().as_secs_f64(), disk_writes()? - before);

@@ -68,9 +68,12 @@ fn at<'a>(what: &'static str, file: &'a str) -> impl FnOnce(io::Error) -> Inspec
 
 /// Takes the journal's lock: while the file lives, nobody else owns the journal.
 pub fn lock(disk: &dyn Disk) -> Result<Box<dyn DiskFile>, RepairError> {
-    disk.lock(LOCK).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => RepairError::Locked,
-        _ => at("lock", LOCK)(error).into(),
+    disk.lock(LOCK).map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            RepairError::Locked
+        } else {
+            at("lock", LOCK)(error).into()
+        }
     })
 }
 

@@ -236,6 +236,7 @@ pub struct Ledger {
     /// are synced, so this one alone may have to be finished after a crash.
     pub fate: Option<Fate>,
     /// Targets whose way is paused, by the journal's bit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub paused: BTreeMap<u8, Paused>,
     /// Persistent sessions: identity and client id, with their expiry in seconds.
     pub sessions: BTreeMap<String, u32>,

@@ -142,7 +142,7 @@ mod tests {
         let journal = Arc::new(ArcSwap::from_pointee(JournalView::default()));
         let mut switch = Switch::new(Box::new(Hanging::default()), 3, Arc::clone(&journal));
         let at = |seconds: i64| Timestamp(seconds * 1_000_000);
-        let mut offer = |switch: &mut Switch, seq| switch.offer(&Outgoing::for_tests(event(seq, "id", b"")));
+        let offer = |switch: &mut Switch, seq| switch.offer(&Outgoing::for_tests(event(seq, "id", b"")));
         assert!(offer(&mut switch, 1).is_ok());
         assert_eq!(switch.poll(Duration::ZERO, at(1)).unwrap().state, OutletState::Up);
 
