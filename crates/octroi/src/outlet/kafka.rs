@@ -67,6 +67,8 @@ pub struct Kafka {
     refusal: Option<Text>,
     /// The target is the one that the configuration pins: until then nothing is sent.
     identified: bool,
+    /// The refusal is ours: the target was another than the pinned one.
+    strange: bool,
     /// Since when something is in flight and nothing is acknowledged.
     waiting: Option<Timestamp>,
     stalled: bool,
@@ -103,6 +105,7 @@ impl Kafka {
             make(&config, Ledger::default()).map_err(|error| OpenError::Client(error.to_string()))?;
         Ok(Self {
             identified: !config.is_pinned(),
+            strange: false,
             config,
             producer: Some(producer),
             phase: Phase::Running,
@@ -337,12 +340,15 @@ impl Kafka {
                 let may_go = self.config.allowed_brokers.is_empty() || named == Named::Allowed;
                 if is_known && may_go && !self.identified {
                     self.identified = true;
-                    self.refusal = None;
+                    // Another refusal stands until something is acknowledged.
+                    if mem::take(&mut self.strange) {
+                        self.refusal = None;
+                    }
                 }
                 return Ok(());
             }
         };
-        self.identified = false;
+        (self.identified, self.strange) = (false, true);
         let rest = self.rest();
         self.phase = Phase::Told { rest };
         Err(self.blocked(trouble))
