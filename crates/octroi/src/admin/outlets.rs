@@ -44,7 +44,7 @@ pub enum OutletVerb {
 pub struct Span {
     /// From this sequence number on.
     pub from: u64,
-    /// Below this one; `None`: below the target's cursor of now.
+    /// Below this one; `None`: below what the target is done with by now.
     pub until: Option<u64>,
     /// Received at this time or later.
     pub since: Option<Timestamp>,

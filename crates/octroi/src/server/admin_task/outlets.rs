@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{failed, not_found, unprocessable};
 use crate::admin::{OutletErrand, OutletVerb, Problem, Span};
-use crate::committer::{Append, Control};
+use crate::committer::{Append, Control, JournalView};
 use crate::ledger::{Paused, Tally};
 use crate::limits;
 use crate::record::{Aggregate, Kept, Message, Pause, RecordKind};
@@ -32,16 +32,22 @@ pub(super) fn list(parts: &Parts) -> Result<Value, Problem> {
 fn shown(parts: &Parts, relay: &RelaySeen, first: u64) -> Value {
     let (journal, view) = (parts.journal.load(), relay.view.load());
     let done = journal.ledger.done.get(&relay.bit).copied().unwrap_or_default();
-    let place = journal.targets.iter().find(|(name, ..)| *name == relay.target);
     let paused = journal.ledger.paused.get(&relay.bit);
     json!({
         "target": relay.target, "outlet": relay.kind, "state": view.state, "reason": view.reason,
         "since": view.since.to_string(), "pending": journal.ledger.pending(relay.bit).max(0),
         "oldest": view.oldest.map(|oldest| oldest.to_string()),
         "delivered": done.delivered, "withheld": done.withheld,
-        "cursor": place.map(|(_, _, cursor)| cursor), "journal_first": first, "journal_next": journal.next_seq,
+        "cursor": done_below(&journal, relay.bit), "journal_first": first, "journal_next": journal.next_seq,
         "paused": paused.map(|Paused { since, why }| json!({ "since": Timestamp(*since).to_string(), "why": why })),
     })
+}
+
+/// Below this number a target is done with everything: its cursor, or, where what lies below the cursor waits
+/// in its backlog, what it was really served.
+fn done_below(journal: &JournalView, bit: u8) -> u64 {
+    let cursor = journal.targets.iter().find(|(_, known, _)| known.index() == bit).map_or(0, |t| t.2);
+    journal.ledger.served.get(&bit).copied().unwrap_or(cursor).min(cursor)
 }
 
 /// The first record that the journal still has.
@@ -97,7 +103,7 @@ fn no_room() -> Problem {
 /// What one request's part of a replay came to.
 struct Replayed {
     sent: u64,
-    /// A repetition of a record that is in the journal itself.
+    /// Repetitions of records that are in the journal themselves.
     repeated: u64,
     stays: BTreeMap<&'static str, u64>,
     records: ChunkBuilder,
@@ -112,8 +118,8 @@ fn replay(parts: &Parts, target: &str, span: Span, dry_run: bool) -> Result<Valu
         ))
     })?;
     let first = first_in_journal(parts)?;
-    let cursor = parts.journal.load().targets.iter().find(|(_, known, _)| *known == bit).map_or(0, |t| t.2);
-    let until = span.until.unwrap_or(cursor).min(cursor);
+    let done_with = done_below(&parts.journal.load(), bit.index());
+    let until = span.until.unwrap_or(done_with).min(done_with);
     let mut at = span.from.max(first);
     let (mut reader, mut batch) = (parts.reader.at(at), Batch::default());
     let mut done = Replayed {
