@@ -195,7 +195,8 @@ impl Lane {
     /// from the journal itself; one that is busy with its backlog has what follows moved there too.
     fn lags(&self, segment: u64, crowded: bool, now: Instant) -> bool {
         let (served, since) = self.served;
-        let is_down = matches!(self.relay.load().state, OutletState::Down | OutletState::Blocked);
+        let is_down =
+            matches!(self.relay.load().state, OutletState::Down | OutletState::Blocked | OutletState::Paused);
         let is_stuck = now.saturating_duration_since(since) >= limits::LAGGARD_AFTER;
         let is_busy = served < self.shelf.moved();
         self.at < segment && served < segment && (is_down || is_stuck || is_busy || crowded)
