@@ -26,7 +26,8 @@ example() { # package, name, arguments
         echo "not run: $package has no example $name"
     fi
 }
-example octroi-journal ingest "$dir/ingest"
+printf '\n== the journal\n'
+"$bin/journal" --dir "$dir"
 example octroi-policy scan
 example octroi-policy decide
 example octroi-mqtt parse

@@ -2,7 +2,7 @@
 //! synced. Every record is pushed, summed and read by the crate's own interface.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -214,8 +214,12 @@ pub struct Backlog {
     pub disk_writes: u64,
     /// Seconds to open the journal again, nothing of it in memory.
     pub open: f64,
-    /// Seconds to read all of it.
-    pub read: f64,
+    /// Seconds to read its files as they are, nothing of them in memory.
+    pub bare: f64,
+    /// Seconds to read all records, nothing in memory.
+    pub cold: f64,
+    /// The same again, with what the page cache has of it by then.
+    pub warm: f64,
     /// Peak resident memory, MiB.
     pub peak_mib: f64,
     /// After half of it was passed and trimmed: bytes pending, and bytes on disk without the reserve.
@@ -246,14 +250,21 @@ pub fn backlog(directory: &Path, bytes: u64) -> Outcome<Backlog> {
     let (written, disk_writes) = (begun.elapsed().as_secs_f64(), disk_writes()? - before);
     drop(opened);
     forget(directory)?;
+    let bare = read_files(directory)?;
+    forget(directory)?;
 
     let mut opened = open(directory)?;
-    let begun = Instant::now();
-    let read = follow(opened.journal.reader(0), opened.target, &AtomicBool::new(true))?;
-    if read != records {
-        return Err(format!("{read} records of {records} were read").into());
-    }
-    let seconds = begun.elapsed().as_secs_f64();
+    let read_all = || -> Outcome<f64> {
+        let begun = Instant::now();
+        let read = follow(opened.journal.reader(0), opened.target, &AtomicBool::new(true))?;
+        let seconds = begun.elapsed().as_secs_f64();
+        if read == records {
+            Ok(seconds)
+        } else {
+            Err(format!("{read} records of {records} were read").into())
+        }
+    };
+    let (cold, warm) = (read_all()?, read_all()?);
     let end = opened.journal.durable().end();
     opened.journal.advance(opened.target, end / 2)?;
     opened.journal.commit(&mut |_| {})?;
@@ -265,7 +276,9 @@ pub fn backlog(directory: &Path, bytes: u64) -> Outcome<Backlog> {
         written,
         disk_writes,
         open,
-        read: seconds,
+        bare,
+        cold,
+        warm,
         peak_mib: peak_mib()?,
         pending: (end - end / 2) * (RECORD_BYTES + RECORD_HEAD) as u64,
         on_disk,
@@ -282,6 +295,17 @@ fn forget(directory: &Path) -> Outcome<()> {
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
     }
     Ok(())
+}
+
+/// Seconds to read a directory's segments as they are.
+fn read_files(directory: &Path) -> Outcome<f64> {
+    let (begun, mut buf) = (Instant::now(), vec![0; READ_BYTES]);
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let mut file = File::open(&path)?;
+        while path.extension().is_some_and(|extension| extension == "log") && file.read(&mut buf)? > 0 {}
+    }
+    Ok(begun.elapsed().as_secs_f64())
 }
 
 /// Bytes that this process had its disk write.

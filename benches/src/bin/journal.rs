@@ -21,7 +21,10 @@ const USAGE: &str = "usage: journal [--dir DIR] [--pairs N] [--gib N]
 const PAIR_BYTES: usize = 160 << 20;
 const GROUPS: [usize; 3] = [64 << 10, 256 << 10, 1 << 20];
 const PACE: f64 = 300_000.0;
-const PACED_FOR: Duration = Duration::from_secs(2);
+/// Long enough for new segments to be part of it.
+const PACED_FOR: Duration = Duration::from_secs(4);
+/// A bare file that waits for so long does not keep the pace.
+const BREATHLESS: f64 = 0.1;
 
 struct Args {
     dir: PathBuf,
@@ -109,14 +112,23 @@ fn throughput(args: &Args, dir: &Path) -> Outcome<()> {
 }
 
 fn latency(args: &Args, dir: &Path) -> Outcome<()> {
-    let (mut ratios, mut p99s) = (Vec::new(), Vec::new());
+    let (mut ratios, mut p99s, mut bares) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.pairs {
         let bare = quantile(&mut paced_raw(&dir.join("raw.bin"), PACE, PACED_FOR)?, 0.99);
         let ours = quantile(&mut paced_journal(&dir.join("journal"), PACE, PACED_FOR)?, 0.99);
         ratios.push(ours / bare);
         p99s.push(ours * 1e3);
+        bares.push(bare);
     }
-    println!("paced at {PACE:.0} records/s: p99 {:.2} ms", median(p99s.into_iter()));
+    let bare = median(bares.into_iter());
+    println!(
+        "paced at {PACE:.0} records/s: p99 {:.2} ms, the bare file's {:.2} ms",
+        median(p99s.into_iter()),
+        bare * 1e3
+    );
+    if bare > BREATHLESS {
+        println!("  the bare disk does not keep this pace: what follows says nothing about the journal");
+    }
     print("  p99 ÷ p99 of the bare file", &mut ratios, "≤ 1.5", |ratio| ratio <= 1.5);
     Ok(())
 }
@@ -137,14 +149,19 @@ fn with_backlog(args: &Args, dir: &Path) -> Outcome<()> {
 }
 
 fn child(args: &Args) -> Outcome<()> {
-    let Backlog { bytes, written, disk_writes, open, read, peak_mib, pending, on_disk } =
+    let Backlog { bytes, written, disk_writes, open, bare, cold, warm, peak_mib, pending, on_disk } =
         backlog(&args.dir, args.gib << 30)?;
     println!("a backlog of {:.2} GiB of records, written in {written:.1} s", bytes as f64 / (1 << 30) as f64);
     let line = |what: &str, figure: f64, bar: &str, holds: &dyn Fn(f64) -> bool| {
         print(what, &mut [figure], bar, holds);
     };
     let beyond = (on_disk as f64 - pending as f64) / SEGMENT_BYTES as f64;
-    line("  catch-up reading ÷ ingest", written / read, "≥ 5", &|ratio| ratio >= 5.0);
+    line("  catch-up reading ÷ ingest", written / warm, "≥ 5", &|ratio| ratio >= 5.0);
+    println!(
+        "    with nothing in memory: {:.2} of ingest, {:.2} of reading the same files as they are",
+        written / cold,
+        bare / cold
+    );
     line("  peak memory, MiB", peak_mib, "≤ 64", &|mib| mib <= 64.0);
     line("  open, nothing in memory, s", open, "≤ 0.5", &|seconds| seconds <= 0.5);
     line("  bytes written ÷ bytes of records", disk_writes as f64 / bytes as f64, "≤ 1.15", &|ratio| {

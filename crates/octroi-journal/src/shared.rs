@@ -108,7 +108,7 @@ mod tests {
         }
         assert_eq!(shared.fenced(), [5..6, 10..25, 30..40, 41..42]);
         shared.fence(6..41);
-        assert_eq!(shared.fenced(), [5..42]);
+        assert_eq!((shared.fenced().len(), shared.fenced().pop()), (1, Some(5..42)));
         for n in 0..2_000 {
             shared.fence(100 + 2 * n..101 + 2 * n);
         }

@@ -43,16 +43,16 @@ fn sealed(segment_bytes: u64, frames: usize, size: usize) -> (SimDisk, Options, 
 /// How damage showed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Seen {
-    /// The opening, and `verify`, said that something is not as it was written.
+    /// The opening said that something is not as it was written.
     found: bool,
     /// Records that are lost, every one of them named.
     lost: usize,
 }
 
-/// Opens what became of a journal.
-fn look(disk: &SimDisk, options: &Options, known: &Records, what: &str) -> Seen {
+/// Opens what became of a journal; `verify`: asks that too.
+fn look(disk: &SimDisk, options: &Options, known: &Records, verify: bool, what: &str) -> Seen {
     let files: BTreeSet<String> = octroi_journal::Disk::list(disk).unwrap().into_iter().collect();
-    let inspected = Inspector::new(Arc::new(disk.copy())).verify().unwrap();
+    let inspected = verify.then(|| Inspector::new(Arc::new(disk.copy())).verify().unwrap());
     let (journal, recovery) =
         try_open(disk, options.clone()).unwrap_or_else(|error| panic!("{what}: {error}"));
     let after: BTreeSet<String> = octroi_journal::Disk::list(disk).unwrap().into_iter().collect();
@@ -73,7 +73,9 @@ fn look(disk: &SimDisk, options: &Options, known: &Records, what: &str) -> Seen 
     let names: Vec<_> = journal.targets().into_iter().map(|target| target.name).collect();
     assert_eq!(names, ["kafka"], "{what}: the registry is lost");
     let found = recovery.is_damaged() || recovery.torn_bytes > 0;
-    assert_eq!(found, !inspected.is_sound() || inspected.tail_bytes() > 0, "{what}: verify disagrees");
+    if let Some(inspected) = inspected {
+        assert_eq!(found, !inspected.is_sound() || inspected.tail_bytes() > 0, "{what}: verify disagrees");
+    }
     Seen { found, lost: missing.len() }
 }
 
@@ -100,7 +102,9 @@ fn flip_each(
         let copy = disk.copy();
         copy.put(FIRST, &bytes);
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let seen = look(&copy, options, known, &what);
+        // Of each byte, another bit.
+        let verify = bit % 8 == bit / 8 % 8;
+        let seen = look(&copy, options, known, verify, &what);
         assert!(seen.found, "{what} was not found");
         flips += 1;
         losses += u64::from(seen.lost > 0);

@@ -85,6 +85,9 @@ fn enospc_at_any_call_hands_the_group_back_and_nothing_is_lost_or_doubled() {
             disk.fail_at_call(call, fault);
             let Ok((mut journal, _)) = try_open(&disk, options()) else { continue };
             let (acked, failed) = work(&mut journal, 30, &mut fulls);
+            if disk.calls() <= call {
+                break;
+            }
             if !failed {
                 assert_eq!(contents(&journal), acked, "call {call}");
             }
