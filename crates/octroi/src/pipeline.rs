@@ -491,7 +491,9 @@ impl Relay {
                         at.open.push_back((entry.seq, false, message.received));
                         sent = true;
                     }
-                    turn => return Ok(Offered::Ended(turn)),
+                    turn @ (Turn::Full | Turn::Asked | Turn::Rewind(_) | Turn::End) => {
+                        return Ok(Offered::Ended(turn));
+                    }
                 },
                 Err(withheld) => last = withheld,
             }
@@ -517,7 +519,7 @@ impl Relay {
                     at.open.push_back((entry.seq, false, aggregate.end));
                     Offered::Taken
                 }
-                turn => Offered::Ended(turn),
+                turn @ (Turn::Full | Turn::Asked | Turn::Rewind(_) | Turn::End) => Offered::Ended(turn),
             },
             Err(withheld) => Offered::Withheld(withheld),
         })

@@ -155,13 +155,7 @@ impl Server {
             commands: commands_tell,
             allowed_hosts: Vec::new(),
         };
-        let mut admin_end = ended.clone();
-        tasks.spawn(async move {
-            let ended = async move { drop(admin_end.wait_for(|ended| *ended).await) };
-            if let Err(error) = admin::serve(http, admin_parts, ended).await {
-                tracing::error!(%error, "the admin server ended");
-            }
-        });
+        tasks.spawn(serve_admin(http, admin_parts, ended.clone()));
 
         let shared = Arc::new(Shared {
             ingress: Ingress {
@@ -231,6 +225,13 @@ impl Threads {
         ended(self.keeper, "keeper");
         inbox.control(Control::Stop);
         ended(self.committer, "committer");
+    }
+}
+
+async fn serve_admin(http: TcpListener, parts: admin::AdminParts, mut ended: watch::Receiver<bool>) {
+    let ended = async move { drop(ended.wait_for(|ended| *ended).await) };
+    if let Err(error) = admin::serve(http, parts, ended).await {
+        tracing::error!(%error, "the admin server ended");
     }
 }
 

@@ -50,7 +50,7 @@ fn state(outlet: &Value, lang: Lang) -> String {
     state.map_or_else(|| text(outlet, "state"), |state| words::outlet_state(lang, state).to_owned())
 }
 
-fn reason<'v>(outlet: &'v Value, lang: Lang) -> &'v str {
+fn reason(outlet: &Value, lang: Lang) -> &str {
     outlet.pointer(&format!("/reason/{}", lang.tag())).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -160,7 +160,8 @@ fn replay(args: &SwitchArgs, from: &str, context: &Context) -> Result<Exit, Fail
             "dry_run": dry_run });
         let answer = hub.post("/api/v1/outlets/replay", &body)?;
         sum.add(&answer);
-        (from, until) = (answer.get("next").cloned().unwrap_or_default(), answer["until"].clone());
+        let take = |key: &str| answer.get(key).cloned().unwrap_or_default();
+        (from, until) = (take("next"), take("until"));
         if from.is_null() {
             break;
         }

@@ -296,10 +296,13 @@ enum Record<'a> {
 
 impl<'a> Record<'a> {
     fn read(read: octroi_journal::Entry<'a>) -> Result<Option<Self>, RecordError> {
-        Ok(match RecordKind::of(read.kind)? {
-            RecordKind::Kept => Some(Self::Kept(Kept::read(read.bytes)?)),
-            RecordKind::Fate => Some(Self::Fate(Fate::read(read.bytes)?)),
-            _ => None,
+        let kind = RecordKind::of(read.kind)?;
+        Ok(if kind == RecordKind::Kept {
+            Some(Self::Kept(Kept::read(read.bytes)?))
+        } else if kind == RecordKind::Fate {
+            Some(Self::Fate(Fate::read(read.bytes)?))
+        } else {
+            None
         })
     }
 }

@@ -51,8 +51,8 @@ impl Checked {
         self.findings.iter().any(|finding| finding.weight == Weight::Missing)
     }
 
-    pub(super) fn fact(&mut self, name: &'static str, value: impl ToString) {
-        self.facts.push((name, value.to_string()));
+    pub(super) fn fact(&mut self, name: &'static str, value: impl Into<String>) {
+        self.facts.push((name, value.into()));
     }
 
     pub(super) fn missing(&mut self, message: Text, mend: Text) {

@@ -73,7 +73,7 @@ impl Outlet for Switch {
                 }
                 State::Paused
             }
-            state => state,
+            state @ (State::Draining(_) | State::Paused) => state,
         };
         let progress = self.inner.poll(wait, now)?;
         self.in_flight = progress.unacked_from.is_some();

@@ -227,12 +227,15 @@ fn start_aggregates(
     })
 }
 
+/// The relays' threads, what others see of them, and the lanes of their backlogs.
+type Relays = (Vec<thread::JoinHandle<()>>, Vec<RelaySeen>, Vec<Lane>);
+
 fn start_relays(
     parts: &Parts,
     keeper: &Arc<Keeper>,
     stop: &Arc<AtomicBool>,
     failed: &Failed,
-) -> Result<(Vec<thread::JoinHandle<()>>, Vec<RelaySeen>, Vec<Lane>), Failure> {
+) -> Result<Relays, Failure> {
     let (mut relays, mut seen, mut lanes) = (Vec::new(), Vec::new(), Vec::new());
     let backlogs = parts.config.data_dir.join("backlog");
     make_directory(&backlogs).or_exit(Exit::Io)?;

@@ -17,7 +17,7 @@ const ROOM_LEAST: u64 = 1 << 30;
 #[must_use]
 pub fn check(directory: &Path) -> Checked {
     let mut checked = Checked { reached: true, ..Checked::default() };
-    checked.fact("directory", directory.display());
+    checked.fact("directory", directory.display().to_string());
     if let Err(error) = look(directory, &mut checked) {
         let unknown = || {
             text!(
@@ -39,7 +39,7 @@ fn look(directory: &Path, checked: &mut Checked) -> Result<(), StoreError> {
     writable.map_err(fail(Step::Write, directory))?;
     let room = statvfs(directory).map_err(io::Error::from).map_err(fail(Step::Read, directory))?;
     let free = room.f_bavail.saturating_mul(room.f_frsize);
-    checked.fact("free_bytes", free);
+    checked.fact("free_bytes", free.to_string());
     if free < ROOM_LEAST {
         return Err(fail(Step::Write, directory)(ErrorKind::StorageFull.into()));
     }

@@ -151,7 +151,7 @@ impl KafkaConfig {
                 return;
             }
             if producer.context().lock().may_produce {
-                return checked.fact("may_produce", true);
+                return checked.fact("may_produce", "true");
             }
         }
         let trouble = words::refused(self, RDKafkaErrorCode::ClusterAuthorizationFailed, "");
