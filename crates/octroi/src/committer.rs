@@ -20,6 +20,7 @@ use octroi_journal::{
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::fail_point;
 use crate::ledger::{Done, Ledger, Tally};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -394,10 +395,12 @@ impl Committer {
         self.parked.give_back(&self.ledger.usage, &mut self.waiting);
         self.stage_chunks(&mut group);
 
+        fail_point::reached("committer.staged");
         let before = now();
         let ledger = &self.ledger;
         match self.journal.commit(&mut |out| ledger.write_snapshot(out)) {
             Ok(durable) => {
+                fail_point::reached("committer.synced");
                 self.metrics.journal_synced(now().saturating_sub(before));
                 self.finish(group, durable, now())
             }
@@ -502,9 +505,16 @@ impl Committer {
         if group.notes.is_empty() {
             return;
         }
+        let progress = self.uncounted.iter().map(|(target, cursor)| {
+            let Done { delivered, withheld } =
+                self.ledger.done.get(&target.index()).copied().unwrap_or_default();
+            let progress = Progress { target: target.index(), delivered, withheld, cursor: *cursor };
+            (RecordKind::Progress, progress.to_bytes())
+        });
+        let notes = group.notes.iter().map(|(kind, bytes, _)| (*kind, bytes.clone()));
         let mut builder = ChunkBuilder::new(1024);
-        for (kind, bytes, _) in &group.notes {
-            if let Err(error) = builder.push(*kind as u8, 0, &[bytes]) {
+        for (kind, bytes) in progress.chain(notes) {
+            if let Err(error) = builder.push(kind as u8, 0, &[&bytes]) {
                 tracing::error!(%error, "a note is too large");
             }
         }
@@ -539,8 +549,10 @@ impl Committer {
     fn finish(&mut self, group: Group, durable: Durable, now: Duration) -> Result<bool, CommitError> {
         self.sealed = false;
         self.moved = true;
-        // Intents and registrations are read back by relays: shown at once.
-        let show = !group.notes.is_empty() || !group.registered.is_empty();
+        let show = !group.notes.is_empty() || !group.registered.is_empty() || group.advanced;
+        if group.noted {
+            self.uncounted.clear();
+        }
         self.watermark.pressed.store(group.bytes >= limits::PRESSED_GROUP_BYTES, Ordering::Relaxed);
         let acked = Acked::at(durable);
         if group.noted {
@@ -550,9 +562,7 @@ impl Committer {
             if let Err(error) = self.ledger.apply(kind, 0, &bytes) {
                 tracing::error!(%error, "the hub wrote a note that it cannot read");
             }
-            if let Some(done) = done {
-                done.send(acked).ok();
-            }
+            noted.extend(done);
         }
         for staged in group.staged {
             self.ledger.add(&staged.tally, staged.by.as_deref());
@@ -591,6 +601,7 @@ impl Committer {
 
     fn seal(&mut self) -> Result<(), CommitError> {
         if !self.sealed {
+            fail_point::reached("committer.seals");
             let ledger = &self.ledger;
             self.journal.seal(&mut |out| ledger.write_snapshot(out))?;
             self.sealed = true;

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::backlog::{Reading, Source};
 use crate::clock::Clock;
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
+use crate::fail_point;
 use crate::gate::{Gate, Withheld};
 use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Sender, Shares};
 use crate::keeper::{Keep, Keeper};
@@ -106,6 +107,7 @@ impl Ingress {
         let input = Input { source, topic, payload, user_properties: &properties, received };
         let decision = active.policy.decide_with(&input, &mut intake.scratch);
         let reason = decision.outcome.reason();
+        fail_point::reached("ingress.decided");
         let Some(outcome) = stored(decision.outcome) else {
             let reason = reason.unwrap_or(Reason::TopicNotAllowed);
             return intake.refuse(active, arrived, (MqttRefusal::NotAuthorized, reason));
@@ -436,6 +438,14 @@ impl Relay {
             if entry.seq < at.next {
                 continue;
             }
+            if at.kept.contains(&entry.seq) {
+                at.open.push_back((entry.seq, true, now));
+                at.next = entry.seq + 1;
+                continue;
+            }
+            if fail_point::due("relay.drop_one") {
+                continue;
+            }
             let offered = match RecordKind::from_number(entry.kind) {
                 Some(RecordKind::Message) => self.forward_message(&gate, entry, at)?,
                 Some(RecordKind::Aggregate) => self.forward_aggregate(&gate, entry, at)?,
@@ -628,6 +638,7 @@ impl Relay {
         self.reader.seek(to);
         let intents = self.journal.load().ledger.intents_from(self.bit.index(), to);
         self.outlet.rewind(to, &intents);
+        fail_point::reached("relay.rewound");
     }
 
     /// The cursor passes everything below `done`.
@@ -636,6 +647,7 @@ impl Relay {
             if withheld { at.held += 1 } else { at.delivered += 1 }
         }
         at.cursor = at.cursor.max(done);
+        at.kept = at.kept.split_off(&at.cursor);
     }
 
     /// Hands what is withheld to the hold log, and the cursor to the journal's owner, that at most every
@@ -655,6 +667,7 @@ impl Relay {
                 delivered: std::mem::take(&mut at.delivered),
                 withheld: std::mem::take(&mut at.held),
             });
+            fail_point::reached("relay.cursor_is_handed_over");
             (at.handed, at.told) = (at.cursor, now);
         }
         Ok(())

@@ -34,6 +34,7 @@ use crate::clock::Clock;
 use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
 use crate::exit::{Exit, Failure, OrExit};
+use crate::fail_point;
 use crate::identity::Identify;
 use crate::intake::Shares;
 use crate::keeper::{Errand, Keeper};
@@ -155,13 +156,7 @@ impl Server {
             commands: commands_tell,
             allowed_hosts: Vec::new(),
         };
-        let mut admin_end = ended.clone();
-        tasks.spawn(async move {
-            let ended = async move { drop(admin_end.wait_for(|ended| *ended).await) };
-            if let Err(error) = admin::serve(http, admin_parts, ended).await {
-                tracing::error!(%error, "the admin server ended");
-            }
-        });
+        tasks.spawn(serve_admin(http, admin_parts, ended.clone()));
 
         let shared = Arc::new(Shared {
             ingress: Ingress {
@@ -181,6 +176,7 @@ impl Server {
             let (shared, connections) = (Arc::clone(&shared), connections.clone());
             accepting.spawn(listener::run(listener, shared, connections, stopping.clone()));
         }
+        fail_point::reached("boot.listens");
         ready(&addresses, status);
 
         let failure = tokio::select! {
@@ -196,6 +192,7 @@ impl Server {
             );
             accepting.shutdown().await;
         }
+        fail_point::reached("stop.connections_ended");
         drop(shared);
         let threads = self.threads;
         let (inbox, watermark) = (Arc::clone(&parts.inbox), Arc::clone(&parts.watermark));
@@ -229,8 +226,17 @@ impl Threads {
         // The last handle: the keeper sees that nobody can ask any more.
         self.requests.take();
         ended(self.keeper, "keeper");
+        fail_point::reached("stop.keeper_ended");
         inbox.control(Control::Stop);
         ended(self.committer, "committer");
+    }
+}
+
+/// The admin server, until the hub has ended.
+async fn serve_admin(http: TcpListener, parts: admin::AdminParts, mut ended: watch::Receiver<bool>) {
+    let ended = async move { drop(ended.wait_for(|ended| *ended).await) };
+    if let Err(error) = admin::serve(http, parts, ended).await {
+        tracing::error!(%error, "the admin server ended");
     }
 }
 

@@ -10,6 +10,7 @@ mod deploy;
 mod evasion;
 mod full;
 mod guide;
+mod index;
 mod instrument;
 mod journal;
 mod kafka;

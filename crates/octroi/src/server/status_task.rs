@@ -126,6 +126,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
         quarantine: quarantine.collect(),
         conservation: conservation(&journal),
         left: left(&journal),
+        index_rebuilt: parts.index_rebuilt.to_owned(),
         targets: targets.collect(),
     };
     samples.push_back(sample);
@@ -251,8 +252,7 @@ fn kind_name(kind: TargetKind) -> &'static str {
     }
 }
 
-/// The balance, and for each target: what is assigned and neither delivered nor withheld cannot be negative,
-/// nor be there when the cursor is at the journal's end.
+/// The balance, of the messages and of each target's records.
 fn conservation(journal: &crate::committer::JournalView) -> Conservation {
     let tally = &journal.ledger.tally;
     let mut unaccounted = journal.ledger.unaccounted();

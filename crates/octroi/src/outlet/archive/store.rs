@@ -18,6 +18,7 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 use super::batch::Batch;
+use crate::fail_point;
 use crate::outlet::Bounds;
 
 /// The relay's thread compresses, and what bounds it bounds the target's rate.
@@ -166,6 +167,7 @@ impl Store {
         for (_, partition) in &written {
             sync_directory(partition)?;
         }
+        fail_point::reached("archive.written");
         self.clean = true;
         Ok(())
     }
