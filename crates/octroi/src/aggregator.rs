@@ -314,6 +314,7 @@ impl Work {
         let metrics = self.metrics_of(active, rule);
         self.pending = Some(Pending { copy: rule.id.clone(), end: due.end, suppressed, metrics, told });
         self.of.inbox.append(Append { chunk, tally, by: None, budget: None, done });
+        fail_point::reached("aggregates.announced");
         true
     }
 

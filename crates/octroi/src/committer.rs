@@ -294,6 +294,8 @@ struct Group {
 
 struct Staged {
     tally: Tally,
+    /// The targets of its records, and the sequence number behind the last.
+    assigned: (u64, u64),
     by: Option<Arc<str>>,
     budget: Option<[OwnedSemaphorePermit; 2]>,
     done: oneshot::Sender<Acked>,
@@ -422,7 +424,7 @@ impl Committer {
         let mut chunks = chunks.into_iter();
         let notes = if group.noted { chunks.next() } else { None };
         let staged = std::mem::take(&mut group.staged).into_iter().zip(chunks);
-        for (Staged { tally, by, budget, done }, chunk) in staged.collect::<Vec<_>>().into_iter().rev() {
+        for (Staged { tally, by, budget, done, .. }, chunk) in staged.collect::<Vec<_>>().into_iter().rev() {
             self.waiting.push_front(Append { chunk, tally, by, budget, done });
         }
         // What waits is not synced: a barrier behind it waits too.
@@ -505,16 +507,9 @@ impl Committer {
         if group.notes.is_empty() {
             return;
         }
-        let progress = self.uncounted.iter().map(|(target, cursor)| {
-            let Done { delivered, withheld } =
-                self.ledger.done.get(&target.index()).copied().unwrap_or_default();
-            let progress = Progress { target: target.index(), delivered, withheld, cursor: *cursor };
-            (RecordKind::Progress, progress.to_bytes())
-        });
-        let notes = group.notes.iter().map(|(kind, bytes, _)| (*kind, bytes.clone()));
         let mut builder = ChunkBuilder::new(1024);
-        for (kind, bytes) in progress.chain(notes) {
-            if let Err(error) = builder.push(kind as u8, 0, &[&bytes]) {
+        for (kind, bytes, _) in &group.notes {
+            if let Err(error) = builder.push(*kind as u8, 0, &[bytes]) {
                 tracing::error!(%error, "a note is too large");
             }
         }
@@ -530,11 +525,11 @@ impl Committer {
         while let Some(append) = self.waiting.pop_front() {
             let Some(append) = self.parked.keep(append, &self.ledger.usage) else { continue };
             let Append { chunk, tally, by, budget, done } = append;
-            let bytes = chunk.frame_bytes();
+            let (bytes, targets) = (chunk.frame_bytes(), chunk.targets());
             match self.journal.append_leaving(chunk, limits::OWN_RECORDS_BYTES) {
-                Ok(_) => {
+                Ok(seqs) => {
                     group.bytes += bytes;
-                    group.staged.push(Staged { tally, by, budget, done });
+                    group.staged.push(Staged { tally, assigned: (targets, seqs.end), by, budget, done });
                 }
                 Err(AppendError { reason: AppendRefusal::Full { .. } | AppendRefusal::GroupFull, chunk }) => {
                     self.waiting.push_front(Append { chunk, tally, by, budget, done });
@@ -549,15 +544,14 @@ impl Committer {
     fn finish(&mut self, group: Group, durable: Durable, now: Duration) -> Result<bool, CommitError> {
         self.sealed = false;
         self.moved = true;
-        let show = !group.notes.is_empty() || !group.registered.is_empty() || group.advanced;
-        if group.noted {
-            self.uncounted.clear();
-        }
+        // Intents and registrations are read back by relays: shown at once.
+        let show = !group.notes.is_empty() || !group.registered.is_empty();
         self.watermark.pressed.store(group.bytes >= limits::PRESSED_GROUP_BYTES, Ordering::Relaxed);
         let acked = Acked::at(durable);
         if group.noted {
             self.owed.clear();
         }
+        let mut noted = Vec::new();
         for (kind, bytes, done) in group.notes {
             if let Err(error) = self.ledger.apply(kind, 0, &bytes) {
                 tracing::error!(%error, "the hub wrote a note that it cannot read");
@@ -566,6 +560,7 @@ impl Committer {
         }
         for staged in group.staged {
             self.ledger.add(&staged.tally, staged.by.as_deref());
+            self.ledger.assigned(staged.assigned.0, staged.assigned.1);
             drop(staged.budget);
             // A session that is gone needs no ack.
             staged.done.send(acked).ok();
@@ -573,15 +568,20 @@ impl Committer {
         for done in group.barriers {
             done.send(acked).ok();
         }
-        for (bits, (_, reply)) in group.registered.into_iter().zip(group.asked) {
-            reply.send(bits).ok();
-        }
+        fail_point::reached("committer.acked");
         if group.advanced {
             self.trim();
         }
         if show || now.saturating_sub(self.shown) >= limits::SHOW_EVERY {
             self.shown = now;
             self.show();
+        }
+        // INVARIANT: who is told that a note or a registration is on record sees it there.
+        for done in noted {
+            done.send(acked).ok();
+        }
+        for (bits, (_, reply)) in group.registered.into_iter().zip(group.asked) {
+            reply.send(bits).ok();
         }
         self.publish(durable);
         Ok(group.stop)

@@ -157,24 +157,6 @@ impl Keeper {
 /// What relays asked for.
 pub struct Requests(Receiver<Request>);
 
-/// Where a side log reads the journal.
-pub struct Feed {
-    bit: TargetBit,
-    reader: Reader,
-    /// Everything below is in the side log, or is not for it.
-    cursor: u64,
-    /// The cursor as last handed over.
-    handed: u64,
-}
-
-impl Feed {
-    /// From where the journal says that it is.
-    #[must_use]
-    pub fn new(bit: TargetBit, reader: &Reader, cursor: u64) -> Self {
-        Self { bit, reader: reader.at(cursor), cursor, handed: cursor }
-    }
-}
-
 /// What the keeper's thread owns.
 pub struct Keeping {
     /// What relays ask for.
@@ -185,8 +167,8 @@ pub struct Keeping {
     pub quarantine: SideLog,
     /// The hold log.
     pub hold: SideLog,
-    /// Where each side log reads the journal.
-    pub feeds: [Feed; 2],
+    /// Where each side log reads the journal: its bit, a reader, its cursor.
+    pub feeds: [(TargetBit, Reader, u64); 2],
     /// The journal's generation.
     pub generation: u64,
     /// The journal's owner.
@@ -262,7 +244,7 @@ impl Keeping {
 
     /// Copies one batch of what was quarantined or held on arrival. Says whether there may be more.
     fn copy(&mut self, feed: usize, batch: &mut Batch) -> Result<bool, KeeperError> {
-        let Some(Feed { bit, reader, cursor, handed }) = self.feeds.get_mut(feed) else { return Ok(false) };
+        let Some((bit, reader, cursor)) = self.feeds.get_mut(feed) else { return Ok(false) };
         if *cursor >= self.watermark.get() {
             return Ok(false);
         }

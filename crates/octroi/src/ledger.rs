@@ -225,6 +225,9 @@ pub struct Ledger {
     /// or above, where what lies between is in the target's backlog.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub served: BTreeMap<u8, u64>,
+    /// By the journal's bit: every record assigned to it stands below.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub assigned_below: BTreeMap<u8, u64>,
     /// By the sender's identity: what its messages take in the journal.
     #[serde(skip_serializing_if = "Usage::is_empty")]
     pub usage: Usage,
@@ -240,9 +243,6 @@ pub struct Ledger {
     pub paused: BTreeMap<u8, Paused>,
     /// Persistent sessions: identity and client id, with their expiry in seconds.
     pub sessions: BTreeMap<String, u32>,
-    /// While it is read back: counts of a target, with the cursor that each goes with.
-    #[serde(skip)]
-    read_back: BTreeMap<u8, Vec<(u64, Done)>>,
 }
 
 impl Ledger {
@@ -345,6 +345,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Records below `end` were assigned to these targets.
+    pub fn assigned(&mut self, targets: u64, end: u64) {
+        let bits = (0_u8..64).filter(|bit| targets >> bit & 1 == 1);
+        self.assigned_below.extend(bits.map(|bit| (bit, end)));
+    }
+
     /// A target is done with everything below `upto`, the batches there too.
     fn passed(&mut self, target: u8, upto: u64) {
         if let Some(intents) = self.intents.get_mut(&target) {
@@ -383,12 +389,12 @@ impl Ledger {
         signed(assigned) - signed(done.delivered) - signed(done.withheld)
     }
 
-    /// Of a target's records, those that were done with twice, or that its cursor passed though they were
-    /// neither delivered nor withheld. The latter can be told once the cursor has passed all of them.
+    /// Of a target's records, those that were done with twice, or that are passed (everything below `served` is
+    /// done with) though they were neither delivered nor withheld: the latter can be told once all are passed.
     #[must_use]
-    pub fn unaccounted_of(&self, target: u8, cursor: u64) -> i64 {
+    pub fn unaccounted_of(&self, target: u8, served: u64) -> i64 {
         let pending = self.pending(target);
-        let passed_all = self.assigned_below.get(&target).is_some_and(|end| cursor >= *end);
+        let passed_all = self.assigned_below.get(&target).is_some_and(|end| served >= *end);
         if passed_all { pending.abs() } else { pending.min(0).abs() }
     }
 }
@@ -490,7 +496,6 @@ mod tests {
                 &Progress { target: 2, delivered: 4, withheld: 1, upto: Some(3) }.to_bytes(),
             )
             .unwrap();
-        ledger.recovered(2, 3);
         let mut bytes = Vec::new();
         ledger.write_snapshot(&mut bytes);
         assert_eq!(Ledger::from_snapshot(&bytes).unwrap(), ledger);
@@ -587,35 +592,18 @@ mod tests {
     }
 
     #[test]
-    fn counts_without_the_cursor_that_they_go_with_do_not_hold() {
-        let at = |cursor: u64, delivered: u64| Progress { target: 2, delivered, withheld: 0, cursor };
-        for (recovered, delivered) in [(4, 7), (5, 8), (6, 8), (9, 9)] {
-            let mut ledger = Ledger::default();
-            ledger.done.insert(2, Done { delivered: 7, withheld: 0 });
-            for progress in [at(5, 8), at(9, 9)] {
-                ledger.apply(RecordKind::Progress, 0, &progress.to_bytes()).unwrap();
-            }
-            ledger.recovered(2, recovered);
-            assert_eq!(ledger.done[&2].delivered, delivered, "with the cursor at {recovered}");
-        }
-    }
-
-    #[test]
     fn a_record_that_its_cursor_passed_and_nobody_delivered_shows_in_the_balance() {
         let mut ledger = Ledger::default();
         ledger.tally.assign(0b101, Timestamp(0));
         ledger.tally.assign(0b100, Timestamp(0));
         ledger.assigned(0b101, 5);
         ledger.assigned(0b100, 9);
-        assert_eq!(
-            (ledger.unaccounted_of(2, 8), ledger.unaccounted_of(2, 9)),
-            (0, 2),
-            "it waits; it is lost"
-        );
+        let of = |ledger: &Ledger, served| ledger.unaccounted_of(2, served);
+        assert_eq!((of(&ledger, 8), of(&ledger, 9)), (0, 2), "it waits; it is lost");
         ledger.done.insert(2, Done { delivered: 1, withheld: 1 });
-        assert_eq!((ledger.unaccounted_of(2, 9), ledger.unaccounted_of(0, 5)), (0, 1));
+        assert_eq!((of(&ledger, 9), ledger.unaccounted_of(0, 5)), (0, 1));
         ledger.done.insert(2, Done { delivered: 3, withheld: 0 });
-        assert_eq!(ledger.unaccounted_of(2, 0), 1, "done with twice, wherever the cursor is");
+        assert_eq!(of(&ledger, 0), 1, "done with twice, wherever the cursor is");
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub const LAGGARD_AFTER: Duration = Duration::from_secs(15);
 /// What `stop` waits for the outlets to finish what waits.
 pub const DRAIN: Duration = Duration::from_secs(25);
 /// Size of a journal segment, before the cap of 1/16 of the journal's limit.
-pub const SEGMENT_BYTES: u64 = 128 << 20;
+pub const SEGMENT_BYTES: u64 = or_under_fire(128 << 20, 1 << 20);
 /// What the journal may take where nothing is said.
 pub const JOURNAL_BYTES: u64 = 10 << 30;
 /// The least journal that is accepted.

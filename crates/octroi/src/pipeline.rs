@@ -10,7 +10,7 @@
 
 mod asked;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -157,6 +157,7 @@ impl Ingress {
                 match tokio::time::timeout_at(until, budget).await {
                     Ok(budget) => {
                         let by = Some(Arc::clone(&sender.identity));
+                        fail_point::reached("ingress.hands_over");
                         self.inbox.append(Append { chunk, tally, by, budget: Some(budget?), done });
                     }
                     Err(_) => unsent = Some(done),
@@ -237,6 +238,8 @@ struct Position {
     open: VecDeque<(u64, bool, Timestamp)>,
     /// Withheld and on their way to a side log.
     withheld: Vec<Keep>,
+    /// In the hold log, and not passed by the cursor. A rewind does not judge them again: they go from there.
+    kept: BTreeSet<u64>,
     /// Whether there is more in the batch that was read, from `next` on.
     in_batch: bool,
     /// Ways of the record at `next` that are done with.
@@ -359,6 +362,7 @@ impl Relay {
             held: 0,
             open: VecDeque::new(),
             withheld: Vec::new(),
+            kept: BTreeSet::new(),
             in_batch: false,
             ways: 0,
             asked: None,
@@ -384,6 +388,7 @@ impl Relay {
                     .next(limits::RELAY_READ_BYTES, batch)
                     .map_err(|source| RelayError::Read { target: self.target.clone(), source })?;
                 at.in_batch = true;
+                fail_point::reached("relay.read");
             }
             turn = self.forward(batch, at)?;
         } else if !gives_way {
@@ -440,7 +445,7 @@ impl Relay {
             }
             if at.kept.contains(&entry.seq) {
                 at.open.push_back((entry.seq, true, now));
-                at.next = entry.seq + 1;
+                (at.next, at.ways) = (entry.seq + 1, 0);
                 continue;
             }
             if fail_point::due("relay.drop_one") {
@@ -490,6 +495,7 @@ impl Relay {
             Ok(ways) => ways,
             Err(withheld) => return Ok(Offered::Withheld(withheld)),
         };
+        fail_point::reached("relay.gated");
         // The record counts as delivered once one of its ways was open.
         let mut sent = at.open.back().is_some_and(|(open, _, _)| *open == entry.seq);
         let mut last = Withheld::NotAllowed;
@@ -536,7 +542,10 @@ impl Relay {
     /// Offers one record.
     fn offer(&mut self, outgoing: &crate::gate::Outgoing<'_>, at: &mut Position) -> Result<Turn, RelayError> {
         match self.outlet.offer(outgoing) {
-            Ok(()) => Ok(Turn::Done),
+            Ok(()) => {
+                fail_point::reached("relay.offered");
+                Ok(Turn::Done)
+            }
             Err(DeliverError::Full | DeliverError::Retry { .. }) => Ok(Turn::Full),
             Err(error) => self.failed(error, at),
         }
@@ -567,6 +576,9 @@ impl Relay {
         for (level, count) in Level::ALL.iter().zip(progress.delivered) {
             self.metrics.delivered(*level, count.records, count.bytes);
             delivered += count.records;
+        }
+        if delivered > 0 {
+            fail_point::reached("relay.acknowledged");
         }
         at.asked = progress.intend.map(|bounds| self.ask_intent(bounds));
         let seen = self.view.load();

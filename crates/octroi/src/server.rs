@@ -74,6 +74,8 @@ struct Parts {
     relays: Vec<RelaySeen>,
     started: Timestamp,
     generation: u64,
+    /// Why the index was made anew at this start; empty: it was not.
+    index_rebuilt: &'static str,
     keys: Arc<Keys>,
     /// To the keeper: what operators ask of the side logs.
     errands: SyncSender<Errand>,
@@ -222,6 +224,7 @@ impl Threads {
             ended(relay, "relay");
         }
         ended(self.backlogs, "backlogs");
+        fail_point::reached("stop.relays_ended");
         self.keeper_stop.store(true, Ordering::Release);
         // The last handle: the keeper sees that nobody can ask any more.
         self.requests.take();

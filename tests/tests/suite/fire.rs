@@ -103,6 +103,9 @@ const RANDOM: &str = "at a random moment";
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 /// How long each policy is in force: each change has what is in flight gated again.
 const EACH_POLICY: Duration = Duration::from_millis(300);
+/// What a leg's kills may have sent twice, under one id: a policy that changes between two lives withholds a part
+/// of a batch that is on its target already, and the rest is sent in another batch.
+const REPEATS: usize = 20 * LEG as usize;
 /// Kills between two visits of the judge.
 const LEG: u64 = 50;
 
@@ -349,7 +352,7 @@ fn settle(hub: &mut Hub, fire: &Path, policies: &Policies, loads: Loads, leg: u6
         outcomes: &outcomes,
         delivered: &delivered,
         scrape: &scrape,
-        repeats_allowed: 0,
+        repeats_allowed: REPEATS,
     };
     let verdict = judge_with(&evidence, &DETOURS);
     verdict.assert_kept(&format!("leg {leg} under fire"));

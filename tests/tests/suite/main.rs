@@ -8,6 +8,7 @@ mod cli;
 mod clients;
 mod deploy;
 mod evasion;
+mod fire;
 mod full;
 mod guide;
 mod index;

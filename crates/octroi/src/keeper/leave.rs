@@ -348,6 +348,7 @@ impl Keeping {
         tally.fate = Some(fate.clone());
         let (done, told) = oneshot::channel();
         self.inbox.append(Append { chunk: records.finish(), tally, by: None, budget: None, done });
+        fail_point::reached("keeper.announced");
         self.leaving.stage = Stage::Announced(fate, told);
         Ok(())
     }

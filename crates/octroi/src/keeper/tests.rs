@@ -417,18 +417,6 @@ fn what_is_in_the_hold_log_goes_from_there_alone_though_its_relay_goes_back_over
 }
 
 #[test]
-fn a_side_log_that_gets_nothing_keeps_no_segment_of_the_journal_from_going() {
-    let place = Place::new(THEN);
-    let mut hub = place.open(AS_IT_IS);
-    hub.fill(limits::CURSOR_LAG + 2);
-    hub.settle();
-    for name in [crate::policies::QUARANTINE, crate::policies::HOLD] {
-        assert!(hub.cursor(name) > limits::CURSOR_LAG, "{name} is at {}", hub.cursor(name));
-    }
-    hub.crash();
-}
-
-#[test]
 fn a_stop_under_way_leaves_what_is_announced_to_the_next_start() {
     let place = Place::new(THEN);
     let mut hub = place.open(LAPSED);

@@ -282,12 +282,12 @@ impl Outlet for Archive {
         self.filling = Batch::default();
         self.since = None;
         self.cut = None;
-        // Bounds may begin before `to`: what stands there was offered when they were put on record, and is
-        // withheld by now. A batch is acknowledged whole, so no part of it is on the target for good; its file,
-        // which may be there, is written again without what is withheld.
-        let mut next = 0;
+        // Bounds that begin before `to` would replace a file by a part of itself: a record among them was
+        // withheld, and the cursor stopped or went on there. The rest is cut anew: at worst the same ids twice,
+        // never fewer.
+        let mut next = to;
         self.planned.clear();
-        for bounds in intents.iter().filter(|bounds| bounds.last >= to) {
+        for bounds in intents {
             if bounds.first >= next && bounds.last >= bounds.first {
                 self.planned.push_back(*bounds);
                 next = bounds.last.saturating_add(1);

@@ -21,7 +21,7 @@ use crate::committer::{Committer, Control, Ended, Inbox};
 use crate::config::{Config, Environment, OutletConfig};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::fail_point;
-use crate::keeper::{Errand, Feed, Keeper, Keeping, Leaving, Requests, SideLog};
+use crate::keeper::{Errand, Keeper, Keeping, Leaving, Requests, SideLog};
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits;
@@ -46,6 +46,7 @@ pub(super) fn open(
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).or_exit(Exit::Io)?);
     let (mut journal, recovery) =
         open_journal(&data.join("journal"), &config, Size::journal(config.journal.limit))?;
+    fail_point::reached("boot.journal_is_open");
     let mut ledger = replay(&journal, &recovery).or_exit(Exit::Io)?;
     fail_point::reached("boot.ledger_is_replayed");
     tell(&recovery);
@@ -65,6 +66,7 @@ pub(super) fn open(
     let mut parts = Parts {
         started: clock.now(),
         generation: journal.generation(),
+        index_rebuilt,
         reader: journal.reader(0),
         inbox: Arc::default(),
         watermark: Arc::default(),
@@ -176,7 +178,7 @@ fn start_keeper(
     parts.side_logs = [(Log::Quarantine, &quarantine), (Log::Hold, &hold)]
         .map(|(log, side)| (log, (side.generation(), side.reader())))
         .into();
-    let feed = |bit: TargetBit| Feed::new(bit, &parts.reader, cursor(parts, bit));
+    let feed = |bit: TargetBit| (bit, parts.reader.at(cursor(parts, bit)), cursor(parts, bit));
     let active = parts.policies.current();
     let bits = active.bits.clone();
     let ledger = &parts.journal.load().ledger;
@@ -412,6 +414,7 @@ pub(crate) fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<L
         reader.next(None, limits::RELAY_READ_BYTES, &mut batch)?;
         for entry in batch.iter() {
             ledger.apply(RecordKind::of(entry.kind)?, entry.targets, entry.bytes)?;
+            ledger.assigned(entry.targets, entry.seq + 1);
         }
         if batch.end() <= at {
             break;

@@ -257,10 +257,7 @@ fn conservation(journal: &crate::committer::JournalView) -> Conservation {
     let tally = &journal.ledger.tally;
     let mut unaccounted = journal.ledger.unaccounted();
     for (_, bit, cursor) in &journal.targets {
-        let pending = journal.ledger.pending(bit.index());
-        if pending < 0 || (journal.served(*bit, *cursor) >= journal.next_seq && pending > 0) {
-            unaccounted += pending.abs();
-        }
+        unaccounted += journal.ledger.unaccounted_of(bit.index(), journal.served(*bit, *cursor));
     }
     let balance = tally.balance();
     // Below 0 something left a side log twice; the sum says so.

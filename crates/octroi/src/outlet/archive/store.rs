@@ -162,7 +162,9 @@ impl Store {
         for (aside, partition) in &written {
             make_directories(&self.directory, partition)?;
             let path = partition.join(&name);
+            fail_point::reached("archive.before_rename");
             fs::rename(aside, &path).map_err(fail(Step::Rename, &path))?;
+            fail_point::reached("archive.after_rename");
         }
         for (_, partition) in &written {
             sync_directory(partition)?;
@@ -182,6 +184,7 @@ impl Store {
             .open(path)
             .map_err(fail(Step::Create, path))?;
         file.write_all(&compressed).map_err(fail(Step::Write, path))?;
+        fail_point::reached("archive.before_file_sync");
         file.sync_all().map_err(fail(Step::Sync, path))
     }
 

@@ -209,11 +209,8 @@ fn batches_are_cut_at_recorded_bounds_and_elsewhere_anew() {
         (&[bounds(1, 4), bounds(5, 6)], &[5, 6, 7], 7, &[bounds(5, 6), bounds(7, 7)]),
         // A record that was withheld then comes before a batch.
         (&[bounds(3, 4)], &[1, 2, 3, 4], 4, &[bounds(1, 2), bounds(3, 4)]),
-        // The first of a batch is withheld now, and the cursor is past it.
-        (&[bounds(0, 2)], &[1, 2, 3], 3, &[bounds(0, 2), bounds(3, 3)]),
-        // Done with before the start.
-        (&[bounds(0, 0)], &[1, 2], 2, &[bounds(1, 2)]),
-        // Overlapping: cut anew.
+        // Partly delivered, or overlapping: cut anew.
+        (&[bounds(0, 2)], &[1, 2, 3], 3, &[bounds(1, 3)]),
         (&[bounds(1, 2), bounds(2, 3)], &[1, 2, 3], 3, &[bounds(1, 2), bounds(3, 3)]),
     ];
     for (intents, offered, through, expected) in cases {
