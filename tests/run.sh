@@ -5,7 +5,8 @@
 # against it (real Apache Kafka and mosquitto's clients included), and every
 # policy in policies/. What cannot be had here is listed as not run.
 #
-#   OCTROI_LONG=1        the long forms (an outage of 60 s, 100 kills), and the planted faults
+#   OCTROI_LONG=1        the long forms (an outage of 60 s, 100 kills, 1,000 under fire), and the planted faults
+#   OCTROI_KILLS         kills at fail points and at random moments (default 200)
 #   OCTROI_FUZZ_SECONDS  how long each fuzz target runs (default 10)
 #   OCTROI_TEST_CACHE=D  where Kafka's jars are kept (default target/test-cache)
 #
@@ -105,6 +106,12 @@ fuzz() {
     return "$code"
 }
 
+# The hub that ends itself where it is told to, away from where cargo puts the next one.
+fire_binary() {
+    cargo build --locked -p octroi --features fail-points && mkdir -p "$target/fire" &&
+        cp "$target/debug/octroi" "$target/fire/octroi"
+}
+
 need_cargo
 stage "what this machine has" prepare
 stage "format" cargo fmt --all --check
@@ -114,6 +121,7 @@ if stage "release binary" cargo build --release --locked -p octroi; then
     target=$(cargo metadata --format-version 1 --no-deps --locked |
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
     export OCTROI_BIN=$target/release/octroi
+    stage "binary with fail points" fire_binary && export OCTROI_FIRE_BIN=$target/fire/octroi
     stage "integration" cargo test -p octroi-tests --locked --no-fail-fast
     stage "policies" policies
 else
@@ -132,7 +140,7 @@ printf '\n== times\n'
 printf '%s\n' "${times[@]}"
 printf '\n== not run\n'
 if [ -s "$OCTROI_NOT_RUN" ]; then sort -u "$OCTROI_NOT_RUN"; else echo "nothing: everything was run"; fi
-[ -n "${OCTROI_LONG:-}" ] || echo "(short forms: the outage lasts 10 s and not 60, there are 10 kills and not 100, no faults are planted; OCTROI_LONG=1 runs the long ones)"
+[ -n "${OCTROI_LONG:-}" ] || echo "(short forms: the outage lasts 10 s and not 60, there are 10 kills and not 100, 200 under fire and not 1,000, no faults are planted; OCTROI_LONG=1 runs the long ones)"
 
 # A test that could not run returned early, and cargo counted it as passed.
 early=$(sort -u "$OCTROI_NOT_RUN" | grep -vc -e '^every integration test' -e '^fuzz targets')

@@ -36,6 +36,9 @@ pub enum Outlet {
 pub struct Hub {
     directory: TempDir,
     process: Option<Process>,
+    program: PathBuf,
+    /// `OCTROI_FAIL_POINT` of the next start.
+    fail_point: String,
     mqtt: u16,
     http: u16,
 }
@@ -66,9 +69,13 @@ impl Hub {
 
     /// The same, not started; `more` is appended to the configuration.
     pub fn prepared(outlets: &[(&str, Outlet)], more: &str) -> Self {
-        let directory =
-            tempfile::Builder::new().prefix("octroi-hub-").tempdir().expect("a temporary directory");
-        let hub = Self { directory, process: None, mqtt: free_port(), http: free_port() };
+        let mut directory = tempfile::Builder::new();
+        // For whoever looks into a failure.
+        directory.prefix("octroi-hub-").disable_cleanup(std::env::var_os("OCTROI_KEEP").is_some());
+        let directory = directory.tempdir().expect("a temporary directory");
+        let (program, fail_point) = (binary(), String::new());
+        let hub =
+            Self { directory, process: None, program, fail_point, mqtt: free_port(), http: free_port() };
         policy::install(&hub.policy());
         let keys = hub.path("keys");
         fs::create_dir_all(&keys).expect("the keys' directory is made");
@@ -99,7 +106,8 @@ impl Hub {
         toml + "\n" + more
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Something of its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -158,8 +166,24 @@ impl Hub {
     pub fn spawn(&mut self) {
         assert!(self.process.is_none(), "the hub runs already");
         let arguments = ["run".to_owned(), "--config".to_owned(), self.configuration().display().to_string()];
-        let process = Process::start(&binary(), &arguments, self.directory.path(), &self.path("hub.log"));
+        let environment = [("OCTROI_FAIL_POINT", self.fail_point.as_str())];
+        let (directory, log) = (self.directory.path(), self.path("hub.log"));
+        let process = Process::start_with(&self.program, &arguments, &environment, directory, &log);
         self.process = Some(process.expect("the hub's binary starts"));
+    }
+
+    /// From the next start on it is this binary, told to fail at this point (`name:n`; empty: at none).
+    pub fn fail_at(&mut self, program: &Path, point: &str) {
+        (self.program, self.fail_point) = (program.to_owned(), point.to_owned());
+    }
+
+    /// Waits until the process ends by itself; `None`: it did not.
+    pub fn ends_within(&mut self, within: Duration) -> Option<ExitStatus> {
+        let process = self.process();
+        process::holds_within(within, || process.ended().is_some());
+        let status = process.ended()?;
+        self.process = None;
+        Some(status)
     }
 
     /// The process, which must run.
@@ -182,19 +206,14 @@ impl Hub {
         String::from_utf8_lossy(&fs::read(self.path("hub.log")).unwrap_or_default()).into_owned()
     }
 
+    /// Where administrators and scrapers connect.
+    pub fn http(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.http).into()
+    }
+
     /// One HTTP GET: status and body.
     pub fn get(&self, path: &str) -> io::Result<(u16, String)> {
-        let address: SocketAddr = (Ipv4Addr::LOCALHOST, self.http).into();
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        // 1.0: the answer ends with the connection, and is never chunked.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer);
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
+        request(self.http(), "GET", path, "")
     }
 
     /// A scrape, taken after the cache of one second has passed.
@@ -278,6 +297,21 @@ impl Drop for Hub {
             println!("--- the hub's log ---\n{}", self.log());
         }
     }
+}
+
+/// One HTTP request with a JSON body: status and body of the answer.
+pub fn request(hub: SocketAddr, method: &str, path: &str, json: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&hub, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // 1.0: the answer ends with the connection, and is never chunked.
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {hub}\r\nContent-Type: application/json\r\n");
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{json}", json.len())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
 }
 
 /// The binary with these arguments, in the repository's root, with nothing of the caller's language or colours.

@@ -37,6 +37,21 @@ pub fn tool(name: &str, debian_package: &str) -> Option<PathBuf> {
     found
 }
 
+/// The binary with fail points, `OCTROI_FIRE_BIN`; `None` means that the test must return, and was listed.
+#[track_caller]
+#[must_use]
+pub fn fire_binary() -> Option<PathBuf> {
+    let Some(path) = std::env::var_os("OCTROI_FIRE_BIN") else {
+        not_run(
+            "no binary with fail points: `cargo build -p octroi --features fail-points`, copy it away from where \
+             the next build puts its own, and name the copy in OCTROI_FIRE_BIN",
+        );
+        return None;
+    };
+    let path = PathBuf::from(path);
+    Some(path.canonicalize().unwrap_or_else(|error| panic!("OCTROI_FIRE_BIN={}: {error}", path.display())))
+}
+
 /// A running Apache Kafka of one node and kcat to read it; `None` means that the test must return, and was
 /// listed.
 #[track_caller]

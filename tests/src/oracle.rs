@@ -31,6 +31,8 @@ pub struct Verdict {
     pub delivered: usize,
     /// Records that stand on a target more than once, under one id.
     pub repeats: usize,
+    /// Records that are aggregates.
+    pub aggregates: usize,
     /// I1: acknowledged and missing on a target.
     pub missing: Vec<String>,
     /// I2: on a target that its label forbids.
@@ -56,6 +58,7 @@ impl Verdict {
             &[
                 ("acknowledged", self.acknowledged.to_string()),
                 ("on the targets", self.delivered.to_string()),
+                ("of these, aggregates", self.aggregates.to_string()),
                 ("repeats by the hub", self.repeats.to_string()),
                 ("I1 nothing acknowledged is missing", broken(&self.missing)),
                 ("I2 nothing where its label forbids", broken(&self.forbidden)),
@@ -69,14 +72,35 @@ impl Verdict {
     }
 }
 
+/// What a run's policies do beside passing messages on as they come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detours<'a> {
+    /// Streams that may wait in a side log and be released: their order is not promised.
+    pub released: &'a [&'a str],
+    /// Where aggregates go, as target and copy: records of many messages, under nobody's number.
+    pub aggregates: &'a [(&'a str, &'a str)],
+}
+
+impl Detours<'_> {
+    fn is_aggregate(&self, record: &Delivered) -> bool {
+        self.aggregates.iter().any(|(target, copy)| record.target == *target && record.space == *copy)
+    }
+}
+
 /// Judges a run whose targets have been drained.
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
+    judge_with(evidence, &Detours::default())
+}
+
+/// The same, of a run with detours.
+pub fn judge_with(evidence: &Evidence<'_>, detours: &Detours<'_>) -> Verdict {
     let mut verdict = Verdict { delivered: evidence.delivered.len(), ..Verdict::default() };
     verdict.acknowledged = evidence.outcomes.iter().map(Outcome::acknowledged).sum();
     let found = Found::index(evidence.delivered);
-    arrival(evidence, &found, &mut verdict);
-    order(evidence, &mut verdict);
+    arrival(evidence, &found, detours, &mut verdict);
+    order(evidence, detours, &mut verdict);
     copies(evidence, &found, &mut verdict);
+    aggregates(evidence, detours, &mut verdict);
     balance(evidence, &mut verdict);
     verdict
 }
@@ -103,7 +127,7 @@ impl<'a> Found<'a> {
 }
 
 /// I1 and I2.
-fn arrival(evidence: &Evidence<'_>, found: &Found<'_>, verdict: &mut Verdict) {
+fn arrival(evidence: &Evidence<'_>, found: &Found<'_>, detours: &Detours<'_>, verdict: &mut Verdict) {
     let published = evidence.outcomes.iter().flat_map(Outcome::messages);
     let mut known = BTreeSet::new();
     for sent in published {
@@ -122,7 +146,7 @@ fn arrival(evidence: &Evidence<'_>, found: &Found<'_>, verdict: &mut Verdict) {
             }
         }
     }
-    for record in evidence.delivered {
+    for record in evidence.delivered.iter().filter(|record| !detours.is_aggregate(record)) {
         if record.message().is_none_or(|message| !known.contains(&message)) {
             verdict.forbidden.push(format!("on `{}` and never published: {}", record.target, record.payload));
         }
@@ -131,11 +155,14 @@ fn arrival(evidence: &Evidence<'_>, found: &Found<'_>, verdict: &mut Verdict) {
 
 /// I3: per source, publisher, topic and place, first appearances are in the order of publication. (Two
 /// publishers of one topic have no order between them.)
-fn order(evidence: &Evidence<'_>, verdict: &mut Verdict) {
+fn order(evidence: &Evidence<'_>, detours: &Detours<'_>, verdict: &mut Verdict) {
+    let published = evidence.outcomes.iter().flat_map(Outcome::messages);
+    let released = published.filter(|sent| detours.released.contains(&evidence.streams[sent.stream].name));
+    let released: BTreeSet<u64> = released.map(|sent| sent.id).collect();
     let mut last: BTreeMap<_, u64> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for record in evidence.delivered {
-        let Some(message) = record.message() else { continue };
+        let Some(message) = record.message().filter(|message| !released.contains(message)) else { continue };
         let lane =
             (record.target.as_str(), record.place.as_str(), record.source.as_str(), record.topic.as_str());
         if !seen.insert((lane, message)) {
@@ -172,6 +199,19 @@ fn copies(evidence: &Evidence<'_>, found: &Found<'_>, verdict: &mut Verdict) {
     if verdict.repeats > evidence.repeats_allowed {
         let (seen, allowed) = (verdict.repeats, evidence.repeats_allowed);
         verdict.duplicated.push(format!("{seen} repeats, of which {allowed} are explained by restarts"));
+    }
+}
+
+/// I4, of aggregates: one record for each group and window of a copy.
+fn aggregates(evidence: &Evidence<'_>, detours: &Detours<'_>, verdict: &mut Verdict) {
+    let mut seen = BTreeSet::new();
+    for record in evidence.delivered.iter().filter(|record| detours.is_aggregate(record)) {
+        let payload: serde_json::Value = serde_json::from_str(&record.payload).unwrap_or_default();
+        let window = payload["window"].to_string();
+        verdict.aggregates += 1;
+        if !seen.insert((record.target.as_str(), record.topic.as_str(), window.clone())) {
+            verdict.duplicated.push(format!("two aggregates of `{}` for {window}", record.topic));
+        }
     }
 }
 
@@ -257,6 +297,32 @@ mod tests {
         assert_eq!(verdict(&[record("a", ONE, "1"), record("a", ONE, "2")], BALANCED).duplicated.len(), 1);
         let thrice = [record("a", ONE, "1"), record("a", ONE, "1"), record("a", ONE, "1")];
         assert_eq!(verdict(&thrice, BALANCED).duplicated.len(), 1);
+    }
+
+    #[test]
+    fn what_is_released_may_come_late_and_a_window_comes_once() {
+        let connections = vec![vec![sent(ONE, 1), sent(TWO, 1)]];
+        let outcomes = [Outcome { connections, ..Outcome::default() }];
+        let payload = r#"{"devices":11,"window":{"start":"a","end":"b"}}"#.to_owned();
+        let aggregate = Delivered { space: "sums".to_owned(), payload, ..record("c", 0, "x") };
+        let delivered = [record("a", TWO, "2"), record("a", ONE, "1"), aggregate.clone(), aggregate];
+        let judged = |delivered: &[Delivered], detours: &Detours<'_>| {
+            let scrape = Scrape::parse(BALANCED);
+            let evidence = Evidence {
+                streams: STREAMS,
+                outcomes: &outcomes,
+                delivered,
+                scrape: &scrape,
+                repeats_allowed: 0,
+            };
+            judge_with(&evidence, detours)
+        };
+        let detours = Detours { released: &["s"], aggregates: &[("c", "sums")] };
+        judged(&delivered[..3], &detours).assert_kept("a release and an aggregate");
+        assert_eq!(judged(&delivered, &detours).duplicated.len(), 1, "the window came twice");
+        let elsewhere = Detours { aggregates: &[("a", "sums")], ..detours };
+        assert_eq!(judged(&delivered[..3], &elsewhere).forbidden.len(), 1);
+        assert_eq!(judged(&delivered[..3], &Detours { released: &[], ..detours }).disordered.len(), 1);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use octroi_policy::{CopyInfo, KeySource, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
+use crate::fail_point;
 use crate::gate::{Gate, Way};
 use crate::ledger::{Done, Tally};
 use crate::limits;
@@ -217,6 +218,7 @@ impl Work {
                 "damaged records are fenced; they are in no aggregate"
             );
         }
+        fail_point::reached("aggregates.gathered");
         let moved = batch.end() > self.book.cursor;
         self.book.cursor = self.book.cursor.max(batch.end());
         Ok(moved)
@@ -312,6 +314,7 @@ impl Work {
         let metrics = self.metrics_of(active, rule);
         self.pending = Some(Pending { copy: rule.id.clone(), end: due.end, suppressed, metrics, told });
         self.of.inbox.append(Append { chunk, tally, by: None, budget: None, done });
+        fail_point::reached("aggregates.announced");
         true
     }
 
@@ -323,6 +326,7 @@ impl Work {
             let Some(pending) = &mut self.pending else { return true };
             match pending.told.try_recv() {
                 Ok(_) => {
+                    fail_point::reached("aggregates.closed");
                     pending.metrics.aggregates_suppressed(pending.suppressed);
                     let end = pending.end;
                     self.closed.insert(pending.copy.clone(), end.0);
@@ -363,6 +367,7 @@ impl Work {
             }
             return;
         }
+        fail_point::reached("aggregates.stored");
         (self.is_failing, self.changed) = (false, false);
         if self.book.cursor > cursor {
             self.of.inbox.control(Control::Advance {

@@ -20,6 +20,7 @@ use octroi_journal::{
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::fail_point;
 use crate::ledger::{Done, Ledger, Tally};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -293,6 +294,8 @@ struct Group {
 
 struct Staged {
     tally: Tally,
+    /// The targets of its records, and the sequence number behind the last.
+    assigned: (u64, u64),
     by: Option<Arc<str>>,
     budget: Option<[OwnedSemaphorePermit; 2]>,
     done: oneshot::Sender<Acked>,
@@ -394,10 +397,12 @@ impl Committer {
         self.parked.give_back(&self.ledger.usage, &mut self.waiting);
         self.stage_chunks(&mut group);
 
+        fail_point::reached("committer.staged");
         let before = now();
         let ledger = &self.ledger;
         match self.journal.commit(&mut |out| ledger.write_snapshot(out)) {
             Ok(durable) => {
+                fail_point::reached("committer.synced");
                 self.metrics.journal_synced(now().saturating_sub(before));
                 self.finish(group, durable, now())
             }
@@ -419,7 +424,7 @@ impl Committer {
         let mut chunks = chunks.into_iter();
         let notes = if group.noted { chunks.next() } else { None };
         let staged = std::mem::take(&mut group.staged).into_iter().zip(chunks);
-        for (Staged { tally, by, budget, done }, chunk) in staged.collect::<Vec<_>>().into_iter().rev() {
+        for (Staged { tally, by, budget, done, .. }, chunk) in staged.collect::<Vec<_>>().into_iter().rev() {
             self.waiting.push_front(Append { chunk, tally, by, budget, done });
         }
         // What waits is not synced: a barrier behind it waits too.
@@ -520,11 +525,11 @@ impl Committer {
         while let Some(append) = self.waiting.pop_front() {
             let Some(append) = self.parked.keep(append, &self.ledger.usage) else { continue };
             let Append { chunk, tally, by, budget, done } = append;
-            let bytes = chunk.frame_bytes();
+            let (bytes, targets) = (chunk.frame_bytes(), chunk.targets());
             match self.journal.append_leaving(chunk, limits::OWN_RECORDS_BYTES) {
-                Ok(_) => {
+                Ok(seqs) => {
                     group.bytes += bytes;
-                    group.staged.push(Staged { tally, by, budget, done });
+                    group.staged.push(Staged { tally, assigned: (targets, seqs.end), by, budget, done });
                 }
                 Err(AppendError { reason: AppendRefusal::Full { .. } | AppendRefusal::GroupFull, chunk }) => {
                     self.waiting.push_front(Append { chunk, tally, by, budget, done });
@@ -546,16 +551,16 @@ impl Committer {
         if group.noted {
             self.owed.clear();
         }
+        let mut noted = Vec::new();
         for (kind, bytes, done) in group.notes {
             if let Err(error) = self.ledger.apply(kind, 0, &bytes) {
                 tracing::error!(%error, "the hub wrote a note that it cannot read");
             }
-            if let Some(done) = done {
-                done.send(acked).ok();
-            }
+            noted.extend(done);
         }
         for staged in group.staged {
             self.ledger.add(&staged.tally, staged.by.as_deref());
+            self.ledger.assigned(staged.assigned.0, staged.assigned.1);
             drop(staged.budget);
             // A session that is gone needs no ack.
             staged.done.send(acked).ok();
@@ -563,15 +568,20 @@ impl Committer {
         for done in group.barriers {
             done.send(acked).ok();
         }
-        for (bits, (_, reply)) in group.registered.into_iter().zip(group.asked) {
-            reply.send(bits).ok();
-        }
+        fail_point::reached("committer.acked");
         if group.advanced {
             self.trim();
         }
         if show || now.saturating_sub(self.shown) >= limits::SHOW_EVERY {
             self.shown = now;
             self.show();
+        }
+        // INVARIANT: who is told that a note or a registration is on record sees it there.
+        for done in noted {
+            done.send(acked).ok();
+        }
+        for (bits, (_, reply)) in group.registered.into_iter().zip(group.asked) {
+            reply.send(bits).ok();
         }
         self.publish(durable);
         Ok(group.stop)
@@ -591,6 +601,7 @@ impl Committer {
 
     fn seal(&mut self) -> Result<(), CommitError> {
         if !self.sealed {
+            fail_point::reached("committer.seals");
             let ledger = &self.ledger;
             self.journal.seal(&mut |out| ledger.write_snapshot(out))?;
             self.sealed = true;

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::fail_point;
+
 /// Puts `bytes` at `path`, readable by the hub's own user alone; on disk when this returns.
 ///
 /// # Errors
@@ -13,7 +15,9 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside = path.with_extension("aside");
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
     file.write_all(bytes).and_then(|()| file.sync_all())?;
+    fail_point::reached("durable.before_rename");
     fs::rename(&aside, path)?;
+    fail_point::reached("durable.renamed");
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -28,6 +28,7 @@ use octroi_policy::{Reason, Timestamp};
 use tokio::sync::oneshot;
 
 use crate::committer::{Control, Inbox, Watermark};
+use crate::fail_point;
 use crate::limits;
 use crate::patience::Patience;
 use crate::pipeline::PolicyClock;
@@ -227,6 +228,7 @@ impl Keeping {
         let Request { log, keeps, done } = request;
         let (side, state) = self.side_log(log);
         let kept = side.keep(&keeps, state)?;
+        fail_point::reached("keeper.kept");
         // A relay that is gone needs no answer.
         done.send(kept).ok();
         Ok(())
@@ -263,6 +265,7 @@ impl Keeping {
             reader.seek(*cursor);
             return Ok(false);
         }
+        fail_point::reached("keeper.copied");
         *cursor = end;
         // A cursor alone is a record too: it is written only where it passed something, or held a segment back.
         if assigned > 0 || before < self.watermark.segment() {

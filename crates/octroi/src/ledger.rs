@@ -225,6 +225,9 @@ pub struct Ledger {
     /// or above, where what lies between is in the target's backlog.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub served: BTreeMap<u8, u64>,
+    /// By the journal's bit: every record assigned to it stands below.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub assigned_below: BTreeMap<u8, u64>,
     /// By the sender's identity: what its messages take in the journal.
     #[serde(skip_serializing_if = "Usage::is_empty")]
     pub usage: Usage,
@@ -342,6 +345,12 @@ impl Ledger {
         Ok(())
     }
 
+    /// Records below `end` were assigned to these targets.
+    pub fn assigned(&mut self, targets: u64, end: u64) {
+        let bits = (0_u8..64).filter(|bit| targets >> bit & 1 == 1);
+        self.assigned_below.extend(bits.map(|bit| (bit, end)));
+    }
+
     /// A target is done with everything below `upto`, the batches there too.
     fn passed(&mut self, target: u8, upto: u64) {
         if let Some(intents) = self.intents.get_mut(&target) {
@@ -378,6 +387,15 @@ impl Ledger {
         let assigned = self.tally.assigned.get(usize::from(target)).copied().unwrap_or(0);
         let done = self.done.get(&target).copied().unwrap_or_default();
         signed(assigned) - signed(done.delivered) - signed(done.withheld)
+    }
+
+    /// Of a target's records, those that were done with twice, or that are passed (everything below `served` is
+    /// done with) though they were neither delivered nor withheld: the latter can be told once all are passed.
+    #[must_use]
+    pub fn unaccounted_of(&self, target: u8, served: u64) -> i64 {
+        let pending = self.pending(target);
+        let passed_all = self.assigned_below.get(&target).is_some_and(|end| served >= *end);
+        if passed_all { pending.abs() } else { pending.min(0).abs() }
     }
 }
 
@@ -571,6 +589,21 @@ mod tests {
         ledger.apply(RecordKind::Boundary, 0, &5_i64.to_le_bytes()).unwrap();
         assert_eq!(ledger.tally.latest, 7);
         assert!(ledger.apply(RecordKind::Boundary, 0, &[1]).is_err());
+    }
+
+    #[test]
+    fn a_record_that_its_cursor_passed_and_nobody_delivered_shows_in_the_balance() {
+        let mut ledger = Ledger::default();
+        ledger.tally.assign(0b101, Timestamp(0));
+        ledger.tally.assign(0b100, Timestamp(0));
+        ledger.assigned(0b101, 5);
+        ledger.assigned(0b100, 9);
+        let of = |ledger: &Ledger, served| ledger.unaccounted_of(2, served);
+        assert_eq!((of(&ledger, 8), of(&ledger, 9)), (0, 2), "it waits; it is lost");
+        ledger.done.insert(2, Done { delivered: 1, withheld: 1 });
+        assert_eq!((of(&ledger, 9), ledger.unaccounted_of(0, 5)), (0, 1));
+        ledger.done.insert(2, Done { delivered: 3, withheld: 0 });
+        assert_eq!(of(&ledger, 0), 1, "done with twice, wherever the cursor is");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod committer;
 pub mod config;
 mod durable;
 pub mod exit;
+pub mod fail_point;
 pub mod flows;
 pub mod gate;
 pub mod identity;

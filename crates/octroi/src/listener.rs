@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::fail_point;
 use crate::identity::Identify;
 use crate::limits;
 use crate::session::{self, Shared};
@@ -52,6 +53,7 @@ pub async fn run(
                 continue;
             }
         };
+        fail_point::reached("listener.accepted");
         let Some(place) = connections.take(limits::CONNECTIONS) else {
             shared.metrics.rejected("accept", "too_many_connections");
             continue;

@@ -10,7 +10,7 @@
 
 mod asked;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use crate::backlog::{Reading, Source};
 use crate::clock::Clock;
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
+use crate::fail_point;
 use crate::gate::{Gate, Withheld};
 use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Sender, Shares};
 use crate::keeper::{Keep, Keeper};
@@ -106,6 +107,7 @@ impl Ingress {
         let input = Input { source, topic, payload, user_properties: &properties, received };
         let decision = active.policy.decide_with(&input, &mut intake.scratch);
         let reason = decision.outcome.reason();
+        fail_point::reached("ingress.decided");
         let Some(outcome) = stored(decision.outcome) else {
             let reason = reason.unwrap_or(Reason::TopicNotAllowed);
             return intake.refuse(active, arrived, (MqttRefusal::NotAuthorized, reason));
@@ -155,6 +157,7 @@ impl Ingress {
                 match tokio::time::timeout_at(until, budget).await {
                     Ok(budget) => {
                         let by = Some(Arc::clone(&sender.identity));
+                        fail_point::reached("ingress.hands_over");
                         self.inbox.append(Append { chunk, tally, by, budget: Some(budget?), done });
                     }
                     Err(_) => unsent = Some(done),
@@ -235,6 +238,8 @@ struct Position {
     open: VecDeque<(u64, bool, Timestamp)>,
     /// Withheld and on their way to a side log.
     withheld: Vec<Keep>,
+    /// In the hold log, and not passed by the cursor. A rewind does not judge them again: they go from there.
+    kept: BTreeSet<u64>,
     /// Whether there is more in the batch that was read, from `next` on.
     in_batch: bool,
     /// Ways of the record at `next` that are done with.
@@ -357,6 +362,7 @@ impl Relay {
             held: 0,
             open: VecDeque::new(),
             withheld: Vec::new(),
+            kept: BTreeSet::new(),
             in_batch: false,
             ways: 0,
             asked: None,
@@ -382,6 +388,7 @@ impl Relay {
                     .next(limits::RELAY_READ_BYTES, batch)
                     .map_err(|source| RelayError::Read { target: self.target.clone(), source })?;
                 at.in_batch = true;
+                fail_point::reached("relay.read");
             }
             turn = self.forward(batch, at)?;
         } else if !gives_way {
@@ -436,6 +443,14 @@ impl Relay {
             if entry.seq < at.next {
                 continue;
             }
+            if at.kept.contains(&entry.seq) {
+                at.open.push_back((entry.seq, true, now));
+                (at.next, at.ways) = (entry.seq + 1, 0);
+                continue;
+            }
+            if fail_point::due("relay.drop_one") {
+                continue;
+            }
             let offered = match RecordKind::from_number(entry.kind) {
                 Some(RecordKind::Message) => self.forward_message(&gate, entry, at)?,
                 Some(RecordKind::Aggregate) => self.forward_aggregate(&gate, entry, at)?,
@@ -480,6 +495,7 @@ impl Relay {
             Ok(ways) => ways,
             Err(withheld) => return Ok(Offered::Withheld(withheld)),
         };
+        fail_point::reached("relay.gated");
         // The record counts as delivered once one of its ways was open.
         let mut sent = at.open.back().is_some_and(|(open, _, _)| *open == entry.seq);
         let mut last = Withheld::NotAllowed;
@@ -528,7 +544,10 @@ impl Relay {
     /// Offers one record.
     fn offer(&mut self, outgoing: &crate::gate::Outgoing<'_>, at: &mut Position) -> Result<Turn, RelayError> {
         match self.outlet.offer(outgoing) {
-            Ok(()) => Ok(Turn::Done),
+            Ok(()) => {
+                fail_point::reached("relay.offered");
+                Ok(Turn::Done)
+            }
             Err(DeliverError::Full | DeliverError::Retry { .. }) => Ok(Turn::Full),
             Err(error) => self.failed(error, at),
         }
@@ -559,6 +578,9 @@ impl Relay {
         for (level, count) in Level::ALL.iter().zip(progress.delivered) {
             self.metrics.delivered(*level, count.records, count.bytes);
             delivered += count.records;
+        }
+        if delivered > 0 {
+            fail_point::reached("relay.acknowledged");
         }
         at.asked = progress.intend.map(|bounds| self.ask_intent(bounds));
         let seen = self.view.load();
@@ -630,6 +652,7 @@ impl Relay {
         self.reader.seek(to);
         let intents = self.journal.load().ledger.intents_from(self.bit.index(), to);
         self.outlet.rewind(to, &intents);
+        fail_point::reached("relay.rewound");
     }
 
     /// The cursor passes everything below `done`.
@@ -638,6 +661,7 @@ impl Relay {
             if withheld { at.held += 1 } else { at.delivered += 1 }
         }
         at.cursor = at.cursor.max(done);
+        at.kept = at.kept.split_off(&at.cursor);
     }
 
     /// Hands what is withheld to the hold log, and the cursor to the journal's owner, that at most every
@@ -657,6 +681,7 @@ impl Relay {
                 delivered: std::mem::take(&mut at.delivered),
                 withheld: std::mem::take(&mut at.held),
             });
+            fail_point::reached("relay.cursor_is_handed_over");
             (at.handed, at.told) = (at.cursor, now);
         }
         Ok(())

@@ -23,6 +23,7 @@ use octroi_policy::{CopyIx, Date, Finding, Policy, SourceFile, SourceIx, TargetI
 pub use review::{Review, compiled, read_policy, review, review_at, toml_files};
 pub use store::{Activation, Store, StoreError};
 
+use crate::fail_point;
 use crate::flows::Flows;
 use crate::keys::KeyError;
 use crate::metrics::{Metrics, Qualification, SourceMetrics};
@@ -248,7 +249,9 @@ impl Policies {
     /// The version could not be stored; the policy in force stays.
     pub fn put_in_force(&self, active: Active, files: &[SourceFile]) -> Result<(), StoreError> {
         Self::keep(&self.store, &active, files)?;
+        fail_point::reached("policy.history_is_written");
         self.active.store(Arc::new(active));
+        fail_point::reached("policy.is_in_force");
         Ok(())
     }
 
@@ -258,6 +261,7 @@ impl Policies {
     /// The disk.
     pub fn keep(store: &Store, active: &Active, files: &[SourceFile]) -> Result<(), StoreError> {
         store.keep(active.policy.hash(), files)?;
+        fail_point::reached("policy.version_is_kept");
         store.record(&Activation {
             hash: active.policy.hash().full(),
             id: active.policy.id().to_owned(),

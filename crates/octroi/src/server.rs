@@ -34,6 +34,7 @@ use crate::clock::Clock;
 use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
 use crate::exit::{Exit, Failure, OrExit};
+use crate::fail_point;
 use crate::identity::Identify;
 use crate::intake::Shares;
 use crate::keeper::{Errand, Keeper};
@@ -73,6 +74,8 @@ struct Parts {
     relays: Vec<RelaySeen>,
     started: Timestamp,
     generation: u64,
+    /// Why the index was made anew at this start; empty: it was not.
+    index_rebuilt: &'static str,
     keys: Arc<Keys>,
     /// To the keeper: what operators ask of the side logs.
     errands: SyncSender<Errand>,
@@ -175,6 +178,7 @@ impl Server {
             let (shared, connections) = (Arc::clone(&shared), connections.clone());
             accepting.spawn(listener::run(listener, shared, connections, stopping.clone()));
         }
+        fail_point::reached("boot.listens");
         ready(&addresses, status);
 
         let failure = tokio::select! {
@@ -190,6 +194,7 @@ impl Server {
             );
             accepting.shutdown().await;
         }
+        fail_point::reached("stop.connections_ended");
         drop(shared);
         let threads = self.threads;
         let (inbox, watermark) = (Arc::clone(&parts.inbox), Arc::clone(&parts.watermark));
@@ -219,15 +224,18 @@ impl Threads {
             ended(relay, "relay");
         }
         ended(self.backlogs, "backlogs");
+        fail_point::reached("stop.relays_ended");
         self.keeper_stop.store(true, Ordering::Release);
         // The last handle: the keeper sees that nobody can ask any more.
         self.requests.take();
         ended(self.keeper, "keeper");
+        fail_point::reached("stop.keeper_ended");
         inbox.control(Control::Stop);
         ended(self.committer, "committer");
     }
 }
 
+/// The admin server, until the hub has ended.
 async fn serve_admin(http: TcpListener, parts: admin::AdminParts, mut ended: watch::Receiver<bool>) {
     let ended = async move { drop(ended.wait_for(|ended| *ended).await) };
     if let Err(error) = admin::serve(http, parts, ended).await {

@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::fail_point;
 use crate::identity::Identify;
 use crate::intake::{Arrived, Intake, Sender};
 use crate::limits;
@@ -176,6 +177,7 @@ impl Conversation<'_> {
             for event in events.drain(..) {
                 match event {
                     Event::Publish(publish) => {
+                        fail_point::reached("session.decoded");
                         if let Some(peer) = &self.peer {
                             let (message, receipt) = (&publish.message, Some(publish.receipt));
                             let sender = &peer.sender;
@@ -278,6 +280,7 @@ impl Conversation<'_> {
         let now = Instant::now();
         let mut told = self.pending.pop_front();
         while let Some(pending) = told {
+            fail_point::reached("session.answers");
             let answered = pending.answers.len() as u64;
             self.shared.metrics.acknowledged(now.saturating_duration_since(pending.since), answered);
             for answer in pending.answers {
@@ -350,6 +353,7 @@ impl Conversation<'_> {
     async fn write<S: AsyncWrite + Unpin>(&mut self, socket: &mut S) -> std::io::Result<()> {
         let written = tokio::time::timeout(limits::WRITE_TIMEOUT, async {
             socket.write_all_buf(self.mqtt.output()).await?;
+            fail_point::reached("session.answered");
             socket.flush().await
         });
         written.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))

@@ -36,6 +36,9 @@ pub struct Status {
     /// What left the side logs.
     #[serde(default)]
     pub left: LeftStatus,
+    /// Why the index of the side logs was made anew at this start; empty: it was not.
+    #[serde(default)]
+    pub index_rebuilt: String,
 }
 
 /// The policy in force.

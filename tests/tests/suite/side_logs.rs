@@ -2,6 +2,7 @@
 //! policy that knows it lets it go on the operator's word, once, whatever
 //! happens on the way.
 
+use std::path::Path;
 use std::time::Duration;
 
 use octroi_tests::hub::{Hub, cli_command};
@@ -39,16 +40,21 @@ fn quarantined(hub: &Hub, messages: f64) {
     });
 }
 
-/// A rule for the posts; the policy's own test of what no rule knows asks about another topic.
+/// A rule for the posts, in force.
 fn know_the_posts(hub: &Hub) {
-    policy::edit(&hub.policy(), "ville/mobilite/borne-9/etat", "ville/mobilite/borne-9/inconnu");
+    know_the_posts_in(&hub.policy());
+    activate_next(hub);
+}
+
+/// A rule for the posts; the policy's own test of what no rule knows asks about another topic.
+pub(crate) fn know_the_posts_in(directory: &Path) {
+    policy::edit(directory, "ville/mobilite/borne-9/etat", "ville/mobilite/borne-9/inconnu");
     policy::edit(
-        &hub.policy(),
+        directory,
         "[[classify]]\nid = \"mobilite-plaques\"",
         "[[classify]]\nid = \"bornes\"\nwhen = { domain = \"mobility\", topic = \"ville/mobilite/+/etat\" }\nlevel = \"internal\"\n\n\
          [[classify]]\nid = \"mobilite-plaques\"",
     );
-    activate_next(hub);
 }
 
 #[test]

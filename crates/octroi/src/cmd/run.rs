@@ -12,6 +12,8 @@ use crate::exit::{Exit, Failure, OrExit};
 use crate::server::Server;
 
 pub(super) fn run(args: &ConfigArg, context: &Context) -> Result<Exit, Failure> {
+    #[cfg(feature = "fail-points")]
+    crate::fail_point::arm(&context.environment).or_exit(Exit::Config)?;
     let config = Config::load(&args.config, &context.environment).or_exit(Exit::Config)?;
     log_to_stderr(&config.log_level, config.log_json)?;
     let notify = context.environment.get("NOTIFY_SOCKET").cloned();

@@ -29,6 +29,9 @@ pub fn table(status: &Status, lang: Lang, color: bool, width: usize) -> String {
     };
     out.wrapped(&verdict.sentence(lang), paint);
     out.wrapped(&summary(status, lang), "");
+    if !status.index_rebuilt.is_empty() {
+        out.wrapped(words::INDEX_REBUILT.in_(lang), YELLOW);
+    }
 
     let mut flows: Vec<&Flow> = status.flows.iter().collect();
     flows.sort_by(|a, b| b.per_second.total_cmp(&a.per_second).then(b.messages.cmp(&a.messages)));

@@ -25,6 +25,7 @@ use super::errand::{Errand, Report};
 use super::side_log::TAKEN_OVER;
 use super::{Keep, KeeperError, Keeping};
 use crate::committer::{Acked, Append, Control};
+use crate::fail_point;
 use crate::ledger::Tally;
 use crate::limits;
 use crate::policies::Active;
@@ -183,7 +184,10 @@ impl Keeping {
         match std::mem::replace(&mut self.leaving.stage, Stage::Idle) {
             Stage::Announced(fate, mut told) => {
                 match told.try_recv() {
-                    Ok(_) => self.leaving.stage = Stage::Unsettled(fate),
+                    Ok(_) => {
+                        fail_point::reached("keeper.fate_is_on_record");
+                        self.leaving.stage = Stage::Unsettled(fate);
+                    }
                     Err(TryRecvError::Empty) => self.leaving.stage = Stage::Announced(fate, told),
                     // The journal took nothing of it. Whoever asked is told so by the end of the channel.
                     Err(TryRecvError::Closed) => (self.leaving.errand, self.leaving.walked) = (None, 0),
@@ -193,6 +197,7 @@ impl Keeping {
             Stage::Unsettled(fate) => {
                 let settled = self.settle(&fate, batch)?;
                 if settled {
+                    fail_point::reached("keeper.settled");
                     self.errand_settled();
                 } else {
                     self.leaving.stage = Stage::Unsettled(fate);
@@ -343,6 +348,7 @@ impl Keeping {
         tally.fate = Some(fate.clone());
         let (done, told) = oneshot::channel();
         self.inbox.append(Append { chunk: records.finish(), tally, by: None, budget: None, done });
+        fail_point::reached("keeper.announced");
         self.leaving.stage = Stage::Announced(fate, told);
         Ok(())
     }

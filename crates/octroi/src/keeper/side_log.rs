@@ -3,7 +3,7 @@
 //! INVARIANT: a segment goes only when no message in it is kept any more, and
 //! only while the index is known to be whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use octroi_journal::{
     AppendError, AppendRefusal, Batch, Chunk, ChunkBuilder, CommitError, Journal, PushError, ReadError,
@@ -12,6 +12,7 @@ use octroi_journal::{
 use serde::{Deserialize, Serialize};
 
 use super::{Keep, KeeperError};
+use crate::fail_point;
 use crate::limits;
 use crate::record::{Fate, Kept, Log, Message, RecordError, RecordKind, What};
 use crate::snapshot;
@@ -55,7 +56,8 @@ impl SideLog {
                 match Record::read(entry)? {
                     Some(Record::Kept(kept)) if kept.by == TAKEN_OVER => {}
                     Some(Record::Kept(kept)) => {
-                        summary.last.insert(feeder(kept.generation, kept.by), kept.origin);
+                        let last = summary.last.entry(feeder(kept.generation, kept.by)).or_default();
+                        *last = kept.origin.max(*last);
                     }
                     Some(Record::Fate(fate)) if fate.log != log => summary.taken = mark(&fate),
                     Some(Record::Fate(_)) | None => {}
@@ -93,8 +95,13 @@ impl SideLog {
     pub fn keep(&mut self, keeps: &[Keep], state: &State) -> Result<bool, KeeperError> {
         let mut builder = ChunkBuilder::new(limits::CHUNK_BYTES);
         let mut in_chunk: Vec<&Keep> = Vec::new();
+        // What is copied on arrival comes in order. A relay goes back when the policy changes: what passed the
+        // gate then, and is withheld now, was never kept, though something behind it was.
+        let goes_back = keeps.iter().any(|keep| !keep.by.is_empty() && self.was_passed(keep));
+        let held = if goes_back { state.origins(self.log) } else { BTreeSet::new() };
         for keep in keeps {
-            if self.summary.last.get(&keep.feeder()).is_some_and(|last| *last >= keep.origin) {
+            let is_held = || keep.by.is_empty() || held.contains(&(keep.by.clone(), keep.origin));
+            if self.was_passed(keep) && is_held() {
                 continue;
             }
             self.push(&mut builder, keep)?;
@@ -108,12 +115,18 @@ impl SideLog {
         Ok(in_chunk.is_empty() || self.put(builder.finish(), &in_chunk, state)?)
     }
 
+    /// Whether its feeder has handed over this one, or one behind it.
+    fn was_passed(&self, keep: &Keep) -> bool {
+        self.summary.last.get(&keep.feeder()).is_some_and(|last| *last >= keep.origin)
+    }
+
     /// Writes and syncs one chunk of messages. `false`: there is no room, and nothing of it is kept.
     fn put(&mut self, chunk: Chunk, keeps: &[&Keep], state: &State) -> Result<bool, KeeperError> {
         let first = if self.has_room() { self.write(chunk)? } else { None };
         let Some(first) = first else { return Ok(self.full()) };
         for keep in keeps {
-            self.summary.last.insert(keep.feeder(), keep.origin);
+            let last = self.summary.last.entry(keep.feeder()).or_insert(keep.origin);
+            *last = keep.origin.max(*last);
         }
         self.index(&self.entered(first, keeps.iter().copied()), state);
         Ok(true)
@@ -180,6 +193,7 @@ impl SideLog {
         let summary = &self.summary;
         match self.journal.commit(&mut |out| snapshot::write(summary, out)) {
             Ok(_) => {
+                fail_point::reached("side_log.synced");
                 self.is_full = false;
                 Ok(Some(first))
             }
@@ -215,6 +229,7 @@ impl SideLog {
         // What comes after a change that was missed must not move the mark past it.
         self.stale =
             self.stale || !state.apply(self.log, self.generation(), self.journal.next_seq(), changes);
+        fail_point::reached("side_log.indexed");
     }
 
     /// Brings the index up to date, where it is not: at the start, and after it missed a change.

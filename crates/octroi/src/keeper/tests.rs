@@ -31,6 +31,11 @@ const LAPSED_AND_PURGED: &Edits = &[
         "no_allowed_target = \"hold\"\nhold_max = \"P7D\"\nquarantine_keep = \"P7D\"",
     ),
 ];
+/// The mobility space is in another datacenter.
+const ELSEWHERE: &Edits = &[(
+    "domains = [\"mobility\"]\ntarget = \"dc-rennes\"",
+    "domains = [\"mobility\"]\ntarget = \"dc-bretagne\"",
+)];
 /// The cloud is another one.
 const MOVED: &Edits = &[("cloud-confiance", "cloud-autre")];
 
@@ -364,6 +369,50 @@ fn a_clock_set_back_revives_nothing_over_a_restart_too() {
         hub = place.open(AS_IT_IS);
         hub.settle();
     }
+    hub.crash();
+}
+
+#[test]
+fn what_is_withheld_only_after_something_behind_it_was_is_held_too() {
+    let place = Place::new(THEN);
+    let mut hub = place.open(AS_IT_IS);
+    let outbox = Outbox::default();
+    outbox.take_nothing(true);
+    let relay = hub.relay("dc-rennes", &outbox);
+    hub.publish(COUNT);
+    hub.publish(PLATE);
+    hub.until(|_| outbox.queued() == 2);
+    hub.activate(LAPSED);
+    hub.until(|hub| hub.kept(Log::Hold) == 1 && outbox.queued() == 1);
+    hub.activate(ELSEWHERE);
+    hub.until(|hub| hub.kept(Log::Hold) == 2);
+    outbox.take_nothing(false);
+    hub.activate(AS_IT_IS);
+    hub.until(|_| outbox.acknowledged().len() == 2);
+    assert_eq!((hub.kept(Log::Hold), hub.ledger().unaccounted()), (0, 0));
+    relay.end();
+    hub.crash();
+}
+
+#[test]
+fn what_is_in_the_hold_log_goes_from_there_alone_though_its_relay_goes_back_over_it() {
+    let place = Place::new(THEN);
+    let mut hub = place.open(AS_IT_IS);
+    let outbox = Outbox::default();
+    outbox.take_nothing(true);
+    let relay = hub.relay("dc-rennes", &outbox);
+    hub.publish(COUNT);
+    hub.publish(PLATE);
+    hub.until(|_| outbox.queued() == 2);
+    hub.activate(LAPSED);
+    hub.until(|hub| hub.kept(Log::Hold) == 1 && outbox.queued() == 1);
+    hub.activate(AS_IT_IS);
+    hub.until(|hub| hub.kept(Log::Hold) == 0);
+    outbox.take_nothing(false);
+    hub.until(|_| outbox.acknowledged().len() >= 2);
+    assert_eq!(outbox.topics(), [COUNT.0, PLATE.0], "each once");
+    assert_eq!(hub.ledger().unaccounted(), 0);
+    relay.end();
     hub.crash();
 }
 

@@ -282,8 +282,9 @@ impl Outlet for Archive {
         self.filling = Batch::default();
         self.since = None;
         self.cut = None;
-        // Bounds that begin before `to` would replace a file by a part of itself. They cannot occur; if they
-        // do, the rest is cut anew: at worst the same ids twice, never fewer.
+        // Bounds that begin before `to` would replace a file by a part of itself: a record among them was
+        // withheld, and the cursor stopped or went on there. The rest is cut anew: at worst the same ids twice,
+        // never fewer.
         let mut next = to;
         self.planned.clear();
         for bounds in intents {

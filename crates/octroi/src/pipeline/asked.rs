@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::{Position, Relay, RelayError, Turn, lowest};
 use crate::backlog::Reading;
 use crate::committer::{Acked, Control};
+use crate::fail_point;
 use crate::keeper::Keep;
 use crate::limits;
 use crate::outlet::Bounds;
@@ -38,13 +39,19 @@ impl Relay {
         match asked {
             Asked::Intent(bounds, told) => match patience.hear(told) {
                 Err(told) => at.asked = Some(Asked::Intent(bounds, told)),
-                Ok(Some(_)) => self.outlet.intended(bounds),
+                Ok(Some(_)) => {
+                    fail_point::reached("relay.intent_is_on_record");
+                    self.outlet.intended(bounds);
+                }
                 // No room for the note, or the hub stops: the outlet asks again.
                 Ok(None) => self.pause(patience),
             },
             Asked::Hold(told) => match patience.hear(told) {
                 Err(told) => at.asked = Some(Asked::Hold(told)),
-                Ok(kept) if kept.ok_or_else(gone)? => at.withheld.clear(),
+                Ok(kept) if kept.ok_or_else(gone)? => {
+                    fail_point::reached("relay.withheld_is_kept");
+                    at.kept.extend(at.withheld.drain(..).map(|keep| keep.origin));
+                }
                 Ok(_) => {
                     self.pause(patience);
                     if let Some(first) = at.withheld.first().filter(|_| at.withheld.len() >= limits::WITHHELD)

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use octroi_policy::{PolicyHash, SourceFile};
 use serde::{Deserialize, Serialize};
 
+use crate::fail_point;
+
 /// One line of the history.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Activation {
@@ -115,6 +117,7 @@ impl Store {
         let mut file = File::create(&path).map_err(io("make", &path))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write", &path))?;
         sync_directory(&aside)?;
+        fail_point::reached("policy.before_rename");
         fs::rename(&aside, &home).map_err(io("rename", &home))?;
         sync_directory(&self.root)
     }

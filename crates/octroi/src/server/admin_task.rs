@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use super::{Parts, boot};
 use crate::admin::{AdminCommand, Problem};
+use crate::fail_point;
 use crate::limits;
 use crate::policies::{self, ActivateError, Active};
 use crate::record::{Message, RecordKind, Refusal, StoredOutcome};
@@ -160,10 +161,12 @@ fn try_put_in_force(
         return Ok(answer);
     }
     let bits = boot::register(&parts.inbox, &policy)?;
+    fail_point::reached("policy.bits_are_registered");
     let tests = review.tests.len() as u64;
     let active = Active::new(policy, tests, parts.policy_clock.now(), bits, &parts.metrics);
     let (id, version) = (active.policy.id().to_owned(), active.policy.version().to_owned());
     boot::note_epoch(&parts.inbox, &active)?;
+    fail_point::reached("policy.epoch_is_on_record");
     parts.policies.put_in_force(active, files)?;
     parts.watermark.nudge();
     tracing::info!(id, version, "a policy is in force");

@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::committer::{Committer, Control, Ended, Inbox};
 use crate::config::{Config, Environment, OutletConfig};
 use crate::exit::{Exit, Failure, OrExit};
+use crate::fail_point;
 use crate::keeper::{Errand, Keeper, Keeping, Leaving, Requests, SideLog};
 use crate::keys::Keys;
 use crate::ledger::Ledger;
@@ -31,7 +32,7 @@ use crate::pipeline::{PolicyClock, Relay, RelayView};
 use crate::policies::{self, ActivateError, Active, Bits, Policies, Store};
 use crate::record::{Log, RecordKind};
 use crate::sessions::Sessions;
-use crate::state::State;
+use crate::state::{Found, State};
 
 pub(super) fn open(
     config: Config,
@@ -45,24 +46,27 @@ pub(super) fn open(
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")).or_exit(Exit::Io)?);
     let (mut journal, recovery) =
         open_journal(&data.join("journal"), &config, Size::journal(config.journal.limit))?;
+    fail_point::reached("boot.journal_is_open");
     let mut ledger = replay(&journal, &recovery).or_exit(Exit::Io)?;
+    fail_point::reached("boot.ledger_is_replayed");
     tell(&recovery);
     let wall = Arc::clone(&clock);
     let policy_clock = Arc::new(PolicyClock::new(wall, Timestamp(ledger.tally.latest.max(0))));
     let keys = Arc::new(Keys::open(config.keys_dir.clone(), &data, environment).or_exit(Exit::Config)?);
     keys.destroy_past(policy_clock.now());
     let policies = first_policy(&config, &keys, &policy_clock, &metrics, &mut journal, &mut ledger)?;
-    let (state, rebuilt) = State::open(&data.join("state")).or_exit(Exit::Io)?;
-    if rebuilt {
-        tracing::warn!("the index was damaged: set aside, and rebuilt from the side logs; nothing is lost");
-    }
+    fail_point::reached("boot.policy_is_chosen");
+    let (state, found) = State::open(&data.join("state")).or_exit(Exit::Io)?;
+    let index_rebuilt = tell_of_index(found, recovery.opened_new);
 
+    fail_point::reached("boot.index_is_open");
     let (failed_tell, failed) = mpsc::channel(8);
     let sessions = Sessions::new(ledger.sessions.clone());
     let (errands_tell, errands) = std::sync::mpsc::sync_channel(limits::ERRANDS);
     let mut parts = Parts {
         started: clock.now(),
         generation: journal.generation(),
+        index_rebuilt,
         reader: journal.reader(0),
         inbox: Arc::default(),
         watermark: Arc::default(),
@@ -79,17 +83,20 @@ pub(super) fn open(
         side_logs: BTreeMap::new(),
     };
     let committer = start_committer(&parts, journal, ledger, failed_tell.clone())?;
+    fail_point::reached("boot.journal_has_its_owner");
     let keeper_stop = Arc::new(AtomicBool::new(false));
     let (keeper, requests) = Keeper::new();
     let keeper = Arc::new(keeper);
     let keeping =
         start_keeper(&mut parts, (requests, errands), Arc::clone(&keeper_stop), failed_tell.clone())?;
+    fail_point::reached("boot.side_logs_run");
     let aggregates_stop = Arc::new(AtomicBool::new(false));
     let aggregates = start_aggregates(&parts, Arc::clone(&aggregates_stop), failed_tell.clone())?;
     let relays_stop = Arc::new(AtomicBool::new(false));
     let (relays, seen, lanes) = start_relays(&parts, &keeper, &relays_stop, &failed_tell)?;
     let backlogs = start_backlogs(&parts, lanes, Arc::clone(&relays_stop), failed_tell)?;
     parts.relays = seen;
+    fail_point::reached("boot.relays_run");
     let threads = Threads {
         aggregates,
         relays,
@@ -388,7 +395,7 @@ pub(crate) fn open_journal(path: &Path, config: &Config, size: Size) -> Result<(
         // A journal without randomness could repeat an id of another: better not to start.
         getrandom::fill(&mut bytes).map(|()| u64::from_le_bytes(bytes)).unwrap_or(0)
     };
-    Journal::open(Arc::new(disk), options, &mut entropy).map_err(|error| {
+    Journal::open(fail_point::disk(disk), options, &mut entropy).map_err(|error| {
         let exit = match &error {
             OpenError::Locked => Exit::Locked,
             OpenError::NewerFormat { .. }
@@ -410,6 +417,7 @@ pub(crate) fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<L
         reader.next(None, limits::RELAY_READ_BYTES, &mut batch)?;
         for entry in batch.iter() {
             ledger.apply(RecordKind::of(entry.kind)?, entry.targets, entry.bytes)?;
+            ledger.assigned(entry.targets, entry.seq + 1);
         }
         if batch.end() <= at {
             break;
@@ -433,6 +441,21 @@ fn tell(recovery: &Recovery) {
             "damaged records are fenced; every byte is kept"
         );
     }
+}
+
+/// Why the index of the side logs is made anew; empty: it is not.
+fn tell_of_index(found: Found, first_start: bool) -> &'static str {
+    let why = match found {
+        Found::Missing if !first_start => "missing",
+        Found::Whole | Found::Missing => return "",
+        Found::Damaged => "damaged",
+        Found::OtherFormat => "of another format",
+    };
+    tracing::warn!(
+        "the index of the side logs was {why}: it is made anew from them, and nothing is lost; what was there \
+         stands in `state.aside`"
+    );
+    why
 }
 
 /// The policy of this start: the last activated one; at the first start the configured one, if it passes.

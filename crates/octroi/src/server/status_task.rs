@@ -126,6 +126,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
         quarantine: quarantine.collect(),
         conservation: conservation(&journal),
         left: left(&journal),
+        index_rebuilt: parts.index_rebuilt.to_owned(),
         targets: targets.collect(),
     };
     samples.push_back(sample);
@@ -251,16 +252,12 @@ fn kind_name(kind: TargetKind) -> &'static str {
     }
 }
 
-/// The balance, and for each target: what is assigned and neither delivered nor withheld cannot be negative,
-/// nor be there when the cursor is at the journal's end.
+/// The balance, of the messages and of each target's records.
 fn conservation(journal: &crate::committer::JournalView) -> Conservation {
     let tally = &journal.ledger.tally;
     let mut unaccounted = journal.ledger.unaccounted();
     for (_, bit, cursor) in &journal.targets {
-        let pending = journal.ledger.pending(bit.index());
-        if pending < 0 || (journal.served(*bit, *cursor) >= journal.next_seq && pending > 0) {
-            unaccounted += pending.abs();
-        }
+        unaccounted += journal.ledger.unaccounted_of(bit.index(), journal.served(*bit, *cursor));
     }
     let balance = tally.balance();
     // Below 0 something left a side log twice; the sum says so.

@@ -111,6 +111,7 @@ pub(crate) fn well() -> Status {
             purged: 0,
             unaccounted: 0,
         },
+        index_rebuilt: String::new(),
         left: LeftStatus::default(),
     }
 }
@@ -136,6 +137,7 @@ pub(crate) fn just_started() -> Status {
         flows: Vec::new(),
         quarantine: Vec::new(),
         conservation: Conservation::default(),
+        index_rebuilt: String::new(),
         left: LeftStatus::default(),
         connections: 0,
         received_per_second: 0.0,

@@ -18,6 +18,7 @@ use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
 use super::batch::Batch;
+use crate::fail_point;
 use crate::outlet::Bounds;
 
 /// The relay's thread compresses, and what bounds it bounds the target's rate.
@@ -161,11 +162,14 @@ impl Store {
         for (aside, partition) in &written {
             make_directories(&self.directory, partition)?;
             let path = partition.join(&name);
+            fail_point::reached("archive.before_rename");
             fs::rename(aside, &path).map_err(fail(Step::Rename, &path))?;
+            fail_point::reached("archive.after_rename");
         }
         for (_, partition) in &written {
             sync_directory(partition)?;
         }
+        fail_point::reached("archive.written");
         self.clean = true;
         Ok(())
     }
@@ -180,6 +184,7 @@ impl Store {
             .open(path)
             .map_err(fail(Step::Create, path))?;
         file.write_all(&compressed).map_err(fail(Step::Write, path))?;
+        fail_point::reached("archive.before_file_sync");
         file.sync_all().map_err(fail(Step::Sync, path))
     }
 
