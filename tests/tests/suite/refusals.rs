@@ -173,13 +173,13 @@ fn another_cluster_gets_nothing(hub: &Hub, kafka: &mut Kafka) {
 }
 
 #[test]
-fn brokers_beyond_the_list_get_nothing_and_a_certificate_of_another_authority_is_no_way_in() {
+fn brokers_beyond_the_list_get_nothing_and_a_certificate_that_has_expired_is_no_way_in() {
     let _machine = needs::exclusive();
     let Some(kafka) = needs::kafka() else { return };
     kafka.create_topics(&[OPEN, SENSITIVE, COPIES], 2);
     kafka.grant();
-    // The certificate is the broker's own and not of our authority; the other target's brokers advertise
-    // themselves as `localhost`, which is not on its list.
+    // The brokers advertise themselves as `localhost`, which is not on one target's list; the hub's certificate
+    // for the other has expired.
     let stranger = kafka.outlet(Way::Scram) + "allowed_brokers = [\"*.kafka.example\", \"localhost:1\"]\n";
     let expired = kafka.pki().issue("late", Validity::Expired);
     let valid = kafka.outlet(Way::Tls);
@@ -196,7 +196,14 @@ fn brokers_beyond_the_list_get_nothing_and_a_certificate_of_another_authority_is
     ]);
     let load = load(&hub, 0);
     wait_blocked(&hub, "cloud-confiance", ["which `allowed_brokers` does not allow", "n'autorise pas"]);
-    wait_blocked(&hub, "dc-rennes", ["TLS fails", "aucun certificat n'a expiré"]);
+    wait_blocked(&hub, "dc-rennes", ["our own certificate ended on", "notre propre certificat a expiré"]);
+    let checked = hub.cli(&["outlet", "check", "dc-rennes"]);
+    assert!(
+        checked.code == 1 && checked.out.contains("our own certificate"),
+        "{}{}",
+        checked.out,
+        checked.err
+    );
     assert!(load.stop(MENDED_WITHIN).acknowledged() > 0);
     assert_eq!(kafka.read("dc-rennes", &[OPEN, SENSITIVE, COPIES]), [], "nothing left by any way");
 }

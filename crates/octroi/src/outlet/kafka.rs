@@ -69,6 +69,8 @@ pub struct Kafka {
     identified: bool,
     /// The refusal is ours: the target was another than the pinned one.
     strange: bool,
+    /// When the hub's own certificate ends.
+    certificate_ends: Option<Timestamp>,
     /// Since when something is in flight and nothing is acknowledged.
     waiting: Option<Timestamp>,
     stalled: bool,
@@ -105,6 +107,7 @@ impl Kafka {
             make(&config, Ledger::default()).map_err(|error| OpenError::Client(error.to_string()))?;
         Ok(Self {
             identified: !config.is_pinned(),
+            certificate_ends: config.certificate_ends(),
             strange: false,
             config,
             producer: Some(producer),
@@ -379,18 +382,22 @@ impl Kafka {
         }
     }
 
-    fn progress(&mut self) -> Progress {
+    fn progress(&mut self, now: Timestamp) -> Progress {
         let Some(producer) = &self.producer else {
             return Progress { state: OutletState::Down, ..Progress::default() };
         };
+        let expired = self.certificate_ends.filter(|ends| now > *ends);
         let shared = &mut *producer.context().lock();
-        let (state, reason) = match (&self.refusal, &shared.link) {
-            (Some(refusal), _) => (OutletState::Blocked, refusal.clone()),
-            (None, Link::Unknown) => (OutletState::Starting, Text::default()),
-            (None, Link::Up) if self.stalled => (OutletState::Down, words::stalled(STALL.as_secs())),
-            (None, Link::Up) => (OutletState::Up, Text::default()),
-            (None, Link::Down(reason)) => (OutletState::Down, reason.clone()),
-            (None, Link::Refused(trouble)) => (OutletState::Blocked, trouble.said()),
+        let (state, reason) = match (&self.refusal, &shared.link, expired) {
+            (Some(refusal), ..) => (OutletState::Blocked, refusal.clone()),
+            (None, Link::Unknown, _) => (OutletState::Starting, Text::default()),
+            (None, Link::Up, _) if self.stalled => (OutletState::Down, words::stalled(STALL.as_secs())),
+            (None, Link::Up, _) => (OutletState::Up, Text::default()),
+            (None, Link::Down(_) | Link::Refused(_), Some(ends)) => {
+                (OutletState::Blocked, words::own_certificate(ends).said())
+            }
+            (None, Link::Down(reason), None) => (OutletState::Down, reason.clone()),
+            (None, Link::Refused(trouble), None) => (OutletState::Blocked, trouble.said()),
         };
         Progress {
             unacked_from: shared.ledger.front(),
@@ -414,7 +421,7 @@ impl Outlet for Kafka {
     fn poll(&mut self, wait: Duration, now: Timestamp) -> Result<Progress, DeliverError> {
         self.work(wait, now);
         self.advance(now)?;
-        Ok(self.progress())
+        Ok(self.progress(now))
     }
 
     fn intended(&mut self, _: Bounds) {}

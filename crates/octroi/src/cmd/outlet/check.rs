@@ -1,7 +1,7 @@
 //! `octroi outlet check`: looks at targets as configured, whether or not a hub
 //! runs.
 
-use octroi_policy::{Arrival, arrivals};
+use octroi_policy::{Arrival, Timestamp, arrivals};
 use serde_json::{Map, Value, json};
 
 use super::{Context, print_json};
@@ -25,13 +25,14 @@ pub(super) fn run(targets: &[String], config: &ConfigArg, context: &Context) -> 
         let mend = "see `octroi policy check`";
         Failure::new(Exit::Config, anyhow::anyhow!("the configured policy does not compile: {mend}"))
     })?;
-    let expected = arrivals(&policy, SystemClock.now().date());
+    let now = SystemClock.now();
+    let expected = arrivals(&policy, now.date());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().or_exit(Exit::Io)?;
     let wanted = config.outlets.iter().filter(|(target, _)| targets.is_empty() || targets.contains(target));
     let mut looked = Vec::new();
     for (target, outlet) in wanted {
         let arriving = expected.iter().filter(|arrival| arrival.target == *target);
-        let checked = runtime.block_on(look(outlet, arriving));
+        let checked = runtime.block_on(look(outlet, arriving, now));
         if !context.json {
             print(target, outlet.kind(), &checked, context.lang);
         }
@@ -52,10 +53,16 @@ pub(super) fn run(targets: &[String], config: &ConfigArg, context: &Context) -> 
     })
 }
 
-async fn look<'a>(outlet: &OutletConfig, arriving: impl Iterator<Item = &'a Arrival>) -> Checked {
+async fn look<'a>(
+    outlet: &OutletConfig,
+    arriving: impl Iterator<Item = &'a Arrival>,
+    now: Timestamp,
+) -> Checked {
     match outlet {
         OutletConfig::Archive { directory } => archive::check(directory),
-        OutletConfig::Kafka(kafka) => kafka.look(&kafka.topics(arriving), limits::mqtt().packet_bytes).await,
+        OutletConfig::Kafka(kafka) => {
+            kafka.look(&kafka.topics(arriving), limits::mqtt().packet_bytes, now).await
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use octroi_policy::{Arrival, Text, text};
+use octroi_policy::{Arrival, Text, Timestamp, text};
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::RDKafkaErrorCode;
@@ -44,8 +44,8 @@ impl KafkaConfig {
     }
 
     /// Looks at the target: who it is, and whether these topics are there and set as a hub wants them.
-    /// `largest`: bytes of the largest message that the hub takes.
-    pub async fn look(&self, topics: &[String], largest: u32) -> Checked {
+    /// `largest`: bytes of the largest message that the hub takes; `now`: the wall clock.
+    pub async fn look(&self, topics: &[String], largest: u32, now: Timestamp) -> Checked {
         let mut client = self.client();
         client.set("statistics.interval.ms", SLICE.as_millis().to_string());
         let producer: Producer =
@@ -60,6 +60,15 @@ impl KafkaConfig {
                 }
             };
         let mut checked = Checked::default();
+        if let Some(ends) = self.certificate_ends() {
+            checked.fact("certificate", ends.to_string());
+            if now > ends {
+                let trouble = words::own_certificate(ends);
+                checked.missing(trouble.reason, trouble.mend);
+                checked.reached = true;
+                return checked;
+            }
+        }
         let Some(metadata) = self.reach(&producer, &mut checked) else { return checked };
         checked.reached = true;
         self.identity(&producer, &metadata, &mut checked);
@@ -126,7 +135,7 @@ impl KafkaConfig {
             checked.missing(trouble.reason, trouble.mend);
         }
         let found = producer.client().fetch_cluster_id(ASK).unwrap_or_default();
-        checked.fact("cluster_id", &found);
+        checked.fact("cluster_id", found.as_str());
         match &self.cluster_id {
             Some(expected) if found != *expected => {
                 let trouble = words::other_cluster(&found, expected);

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use octroi_policy::Timestamp;
 use rdkafka::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use x509_parser::pem::parse_x509_pem;
 
 use super::topic;
 
@@ -204,6 +206,14 @@ impl KafkaConfig {
     /// Whether the target's identity is asked for before anything is sent.
     pub(super) fn is_pinned(&self) -> bool {
         self.cluster_id.is_some() || !self.allowed_brokers.is_empty()
+    }
+
+    /// The last moment of the hub's own certificate, if it has one that can be read.
+    pub(super) fn certificate_ends(&self) -> Option<Timestamp> {
+        let (certificate, _) = self.tls.as_ref()?.client.as_ref()?;
+        let (_, pem) = parse_x509_pem(certificate.as_bytes()).ok()?;
+        let seconds = pem.parse_x509().ok()?.validity().not_after.timestamp();
+        Some(Timestamp(seconds.saturating_mul(1_000_000)))
     }
 
     /// For commands that are shown.

@@ -429,7 +429,7 @@ fn brokers_that_acknowledge_nothing_are_shown_as_down_with_the_reason() {
     cluster.broker_round_trip_time(-1, Duration::from_secs(3)).unwrap();
     relay.payloads.extend(numbered(100));
     relay.run_until(|relay| relay.states.last() == Some(&OutletState::Down));
-    let reason = relay.kafka.progress().reason;
+    let reason = relay.kafka.progress(relay.now).reason;
     assert!(
         reason.en.contains("min.insync.replicas") && reason.fr.contains("min.insync.replicas"),
         "{reason:?}"

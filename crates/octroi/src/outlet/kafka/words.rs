@@ -1,7 +1,7 @@
 //! What operators are told of a Kafka target, in both languages: what is wrong,
 //! and what mends it, as a command wherever there is one.
 
-use octroi_policy::{Text, text};
+use octroi_policy::{Text, Timestamp, text};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::KafkaConfig;
@@ -143,6 +143,17 @@ pub(super) fn tls(reason: &str) -> Trouble {
              in their certificates, and that ours is trusted there",
             "vérifiez qu'aucun certificat n'a expiré (`openssl x509 -enddate -noout -in …`), `tls.ca`, les noms des \
              brokers dans leurs certificats, et que le nôtre y est reconnu"
+        ),
+    }
+}
+
+/// Brokers close the connection then, and do not say why.
+pub(super) fn own_certificate(ends: Timestamp) -> Trouble {
+    Trouble {
+        reason: text!("our own certificate ended on {ends}", "notre propre certificat a expiré le {ends}"),
+        mend: text!(
+            "have a new one issued, put it where `tls.certificate` and `tls.key` point, and restart the hub",
+            "faites-en émettre un nouveau, déposez-le là où pointent `tls.certificate` et `tls.key`, et redémarrez le hub"
         ),
     }
 }
