@@ -180,6 +180,8 @@ impl Policies {
         policy::edit(&open, shared, &shared.replace("dr = false", "dr = true"));
         let contract = "tenancy = \"shared\"\nprocessor_contract = \"CONV-2026-01\"";
         policy::edit(&open, contract, &contract.replace("shared", "dedicated"));
+        let restricted = "min_level = \"restricted\", target = [\"dc-rennes\", \"dc-morbihan\"]";
+        policy::edit(&open, restricted, &restricted.replace("\"dc-rennes\", ", ""));
         know_the_posts_in(&open);
         Self { hub: hub.http(), closed, open, version: Arc::new(AtomicU32::new(100)) }
     }
@@ -302,8 +304,10 @@ impl Kill {
         match *name {
             // Not while it starts, where a full disk is a start that fails.
             DISK_FULL => at_random(format!("{DISK_FULL}:{}", passage + 20), name, random),
+            // Full again while what was written of the group is being cleared.
             "disk.before_truncate" => {
-                Self { name, fail_point: format!("{DISK_FULL}:{},{name}:1", passage + 20), after: None }
+                let full = format!("{DISK_FULL}:{}", passage + 20);
+                Self { name, fail_point: format!("{full},{full},{name}:1"), after: None }
             }
             name => Self { name, fail_point: format!("{name}:{passage}"), after: None },
         }

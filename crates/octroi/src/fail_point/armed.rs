@@ -127,7 +127,7 @@ pub fn reached(name: &str) {
 pub fn due(name: &str) -> bool {
     let armed = ARMED.get().map_or(&[][..], Vec::as_slice);
     let mut named = armed.iter().filter(|armed| armed.name == name);
-    // Every passage counts, whatever came before; beyond the first zero it counts down from the top.
+    // Beyond zero it counts down from the top. Of two alike, the second strikes at the passage after the first.
     named.any(|armed| armed.left.fetch_sub(1, Ordering::Relaxed) == 1)
 }
 
