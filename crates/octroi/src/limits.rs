@@ -40,7 +40,7 @@ pub const SEAL_AFTER: Duration = or_under_fire(Duration::from_secs(1), Duration:
 pub const SHOW_EVERY: Duration = Duration::from_millis(200);
 /// What publishers leave of a segment to the hub's own records, so that a full journal can be emptied: an archive
 /// writes nothing before its batch is on record.
-pub const OWN_RECORDS_BYTES: u64 = 256 << 10;
+pub const OWN_RECORDS_BYTES: u64 = or_under_fire(256 << 10, 64 << 10);
 /// How often a full journal is tried again.
 pub const FULL_RETRY: Duration = Duration::from_millis(250);
 /// Refused publishes a minute that a 3.1.1 connection may send before it is closed.
@@ -71,7 +71,7 @@ pub const LAGGARD_AFTER: Duration = Duration::from_secs(15);
 /// What `stop` waits for the outlets to finish what waits.
 pub const DRAIN: Duration = Duration::from_secs(25);
 /// Size of a journal segment, before the cap of 1/16 of the journal's limit.
-pub const SEGMENT_BYTES: u64 = or_under_fire(128 << 20, 1 << 20);
+pub const SEGMENT_BYTES: u64 = or_under_fire(128 << 20, 512 << 10);
 /// What the journal may take where nothing is said.
 pub const JOURNAL_BYTES: u64 = 10 << 30;
 /// The least journal that is accepted.
