@@ -203,9 +203,10 @@ fn one_source_that_fills_the_quarantine_and_its_share_of_the_journal_holds_up_no
     };
     let rows = [("alone", row(&alone)), ("beside a flood", row(&beside)), ("and a restart", row(&after))];
     report::table("acknowledgements of another source, median and p99", &rows);
-    // Ten milliseconds: what a machine that others use adds to a hundredth of so few messages.
-    let most = quantile(&alone, 99).mul_f64(1.2) + Duration::from_millis(10);
-    assert!(quantile(&beside, 99) <= most, "{:?} beside a flood", quantile(&beside, 99));
+    // A hundredth of few messages is the machine's own noise: the short form compares medians.
+    let part = if needs::long() { 99 } else { 50 };
+    let most = quantile(&alone, part).mul_f64(1.2) + Duration::from_millis(10);
+    assert!(quantile(&beside, part) <= most, "{:?} beside a flood", quantile(&beside, part));
 
     // Room comes back: what was purged is no more, and the flood goes on by itself.
     let stood_at = load.acknowledged();
