@@ -207,9 +207,11 @@ impl Journal {
         self.append_leaving(chunk, 0)
     }
 
-    /// The same, for a chunk that may wait: after its group the segment has `headroom` bytes left, or another
-    /// is begun. Where there is no room for another, what may not wait still finds some.
+    /// The same, for a chunk that may wait: after its group the segment has `headroom` bytes left (an eighth
+    /// of it at most), or another is begun. Where there is no room for another, what may not wait still
+    /// finds some.
     pub fn append_leaving(&mut self, chunk: Chunk, headroom: u64) -> Result<Range<u64>, AppendError> {
+        let headroom = headroom.min(self.options.segment_bytes / 8);
         if let Err(reason) = self.admit(&chunk, headroom) {
             return Err(AppendError { reason, chunk });
         }

@@ -15,7 +15,6 @@
 
 mod source;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -379,7 +378,10 @@ impl Backlogs {
     }
 
     /// One read for each target that lags. Says whether there may be more to move at once.
-    fn turn(&mut self, batch: &mut Batch, now: Instant) -> Result<bool, BacklogError> {
+    ///
+    /// # Errors
+    /// See [`BacklogError`].
+    pub fn turn(&mut self, batch: &mut Batch, now: Instant) -> Result<bool, BacklogError> {
         let view = self.journal.load_full();
         let segment = self.watermark.segment();
         for lane in &mut self.lanes {
@@ -400,9 +402,6 @@ impl Backlogs {
         Ok(moved)
     }
 }
-
-/// The backlogs by target, for whoever shows them.
-pub type Shelves = BTreeMap<String, Arc<Shelf>>;
 
 #[cfg(test)]
 mod tests;

@@ -213,7 +213,7 @@ fn what_may_wait_leaves_headroom_in_the_last_segment_for_what_may_not() {
         let limit_bytes = if at_the_quota { 16 * SEGMENT } else { 64 * SEGMENT };
         let (mut journal, _) = try_open(&disk, Options { limit_bytes, ..options() }).unwrap();
         let kafka = journal.register_target("kafka", 0).unwrap();
-        let headroom = SEGMENT / 4;
+        let headroom = SEGMENT / 8;
         loop {
             if !at_the_quota && disk.allocated() > 10 * SEGMENT {
                 disk.set_capacity(Some(disk.allocated()));
@@ -225,7 +225,7 @@ fn what_may_wait_leaves_headroom_in_the_last_segment_for_what_may_not() {
             }
         }
         let count = read_all(&journal).records.len();
-        for own in 0..10 {
+        for own in 0..4 {
             put(&mut journal, 0, &[2; 60]);
             assert_eq!(read_all(&journal).records.len(), count + own + 1, "quota: {at_the_quota}");
         }
@@ -234,6 +234,6 @@ fn what_may_wait_leaves_headroom_in_the_last_segment_for_what_may_not() {
             try_open(&disk, Options { limit_bytes, ..options() }).unwrap()
         };
         assert!(!recovery.is_damaged());
-        assert_eq!(read_all(&reopened).records.len(), count + 10);
+        assert_eq!(read_all(&reopened).records.len(), count + 4);
     }
 }

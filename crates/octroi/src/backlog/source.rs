@@ -136,10 +136,10 @@ impl Source {
     pub fn next(&mut self, max_bytes: usize, reading: &mut Reading) -> Result<(), ReadError> {
         loop {
             let moved = self.shelf.moved();
-            if self.next < moved {
-                if self.read_backlog(max_bytes, reading)? {
-                    return Ok(());
-                }
+            if self.next < moved && self.read_backlog(max_bytes, reading)? {
+                return Ok(());
+            }
+            if self.log.is_some() {
                 // All that was moved was read by now.
                 self.seek(self.next.max(moved));
             }

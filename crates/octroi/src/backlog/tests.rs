@@ -189,6 +189,25 @@ fn what_was_in_flight_when_it_was_moved_is_gated_again_from_the_backlog_and_leav
 }
 
 #[test]
+fn the_journals_cursor_goes_ahead_of_what_is_served_only_once_that_is_on_record() {
+    let home = Home::new(THEN);
+    let hub = home.open(AS_IT_IS);
+    hub.publish(COUNT);
+    let target = hub.keeping.policies.current().bit_of(CLOUD).unwrap();
+    let cursor = hub.keeping.watermark.get();
+    let aside = |hub: &Hub| {
+        hub.keeping.inbox.control(Control::Aside { target, cursor });
+        let served = hub.ledger().served.get(&target.index()).copied();
+        let seen = hub.view.load();
+        (served, seen.targets.iter().find(|(_, known, _)| *known == target).unwrap().2)
+    };
+    let (served, before) = aside(&hub);
+    assert_eq!(served, Some(before), "on record now, and the cursor where it was");
+    assert_eq!(aside(&hub), (Some(before), cursor));
+    hub.crash();
+}
+
+#[test]
 fn a_tightened_policy_reaches_a_backlog() {
     let home = Home::new(THEN);
     let mut rig = Rig::start(&home, OutletState::Down);

@@ -329,6 +329,41 @@ fn a_target_that_leaves_the_policy_has_what_waits_held_and_gets_it_when_it_comes
 }
 
 #[test]
+fn a_message_that_its_target_refuses_is_in_quarantine_once_whatever_crashes_on_the_way() {
+    for steps in 0..8 {
+        let place = Place::new(THEN);
+        let hub = place.open(AS_IT_IS);
+        let (first, second) = (Outbox::default(), Outbox::default());
+        first.refuse(PLATE.0);
+        second.refuse(PLATE.0);
+        for message in [COUNT, PLATE, COUNT] {
+            hub.publish(message);
+        }
+        let mut hub = hub;
+        let relay = hub.relay("dc-rennes", &first);
+        for _ in 0..steps {
+            hub.step();
+        }
+        // Neither relay nor keeper finishes what it has begun.
+        drop(relay);
+        hub.crash();
+        let mut hub = place.open(AS_IT_IS);
+        let bit = hub.keeping.policies.current().bit_of("dc-rennes").unwrap().index();
+        let relay = hub.relay("dc-rennes", &second);
+        hub.until(|hub| hub.ledger().pending(bit) == 0);
+        assert_eq!(hub.kept(Log::Quarantine), 1, "after {steps} steps");
+        assert_eq!(hub.state().counts(Log::Quarantine), [("too_large".to_owned(), 1)]);
+        let mut counts = [first.acknowledged(), second.acknowledged()].concat();
+        counts.sort_unstable();
+        counts.dedup();
+        assert_eq!(counts.len(), 2, "after {steps} steps: {counts:?}");
+        assert_eq!(hub.ledger().unaccounted(), 0);
+        relay.end();
+        hub.crash();
+    }
+}
+
+#[test]
 fn at_a_dated_boundary_what_an_outlet_queues_is_dropped_and_gated_again() {
     // The last day of dc-rennes's accreditation.
     let place = Place::new("2027-06-30T23:59:58Z");

@@ -389,12 +389,18 @@ struct Seen {
     acknowledged: Vec<(u64, String)>,
     ids: Vec<String>,
     takes_nothing: bool,
+    refuses: Option<&'static str>,
     polls: u64,
 }
 
 impl Outbox {
     pub(crate) fn take_nothing(&self, nothing: bool) {
         self.0.lock().unwrap().takes_nothing = nothing;
+    }
+
+    /// What has this topic is refused, alone.
+    pub(crate) fn refuse(&self, topic: &'static str) {
+        self.0.lock().unwrap().refuses = Some(topic);
     }
 
     pub(crate) fn offered(&self) -> Vec<u64> {
@@ -436,10 +442,18 @@ impl Outlet for Outbox {
         let mut seen = self.0.lock().unwrap();
         seen.polls += 1;
         let mut progress = Progress { state: OutletState::Up, ..Progress::default() };
+        if let Some((seq, _)) = seen.queue.first().filter(|(_, topic)| Some(topic.as_str()) == seen.refuses) {
+            return Err(DeliverError::Reject { seq: *seq, reason: "too_large" });
+        }
         if seen.takes_nothing {
             progress.unacked_from = seen.queue.first().map(|(seq, _)| *seq);
         } else {
-            let queue = std::mem::take(&mut seen.queue);
+            // Up to what is refused, which the next poll tells.
+            let refused = seen.queue.iter().position(|(_, topic)| Some(topic.as_str()) == seen.refuses);
+            let taken = refused.unwrap_or(seen.queue.len());
+            let rest = seen.queue.split_off(taken);
+            let queue = std::mem::replace(&mut seen.queue, rest);
+            progress.unacked_from = seen.queue.first().map(|(seq, _)| *seq);
             if let Some(count) = progress.delivered.get_mut(Level::Open as usize) {
                 *count = Delivered { records: queue.len() as u64, bytes: 0 };
             }
