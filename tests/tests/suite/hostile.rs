@@ -123,17 +123,19 @@ fn after_each_hostile_case_an_honest_client_is_acknowledged() {
 }
 
 #[test]
-fn a_client_that_connects_again_ends_its_earlier_connection_and_nobody_else_does() {
+fn a_client_is_told_that_it_connected_again_or_that_the_hub_stops() {
     let _machine = needs::exclusive();
-    let hub = Hub::start(&[]);
+    let mut hub = Hub::start(&[]);
     let wait = Duration::from_secs(5);
     let mut first = Wire::connect(hub.mqtt(), Version::V5, "c", USER).unwrap();
     let other = Wire::connect(hub.mqtt(), Version::V5, "c", policy::WATER.user).unwrap();
     assert!(!other.session_present(), "another identity has a session of its own");
     assert_eq!(first.answer(Duration::from_millis(200)).unwrap(), None);
-    let again = Wire::connect(hub.mqtt(), Version::V5, "c", USER).unwrap();
+    let mut again = Wire::connect(hub.mqtt(), Version::V5, "c", USER).unwrap();
     assert!(again.session_present());
     assert_eq!(first.answer(wait).unwrap(), Some(Answer::Disconnect(0x8E)));
+    hub.terminate();
+    assert_eq!(again.answer(wait).unwrap(), Some(Answer::Disconnect(0x8B)));
 }
 
 #[test]
