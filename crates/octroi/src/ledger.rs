@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::outlet::Bounds;
 use crate::record::{
-    Aggregate, Exchanges, Fate, Input, Intent, Log, Message, Pause, Progress, RecordError, RecordKind, Refusal,
-    Step, StoredOutcome, What, WindowClosed, put_text,
+    Aggregate, Exchanges, Fate, Input, Intent, Log, Message, Pause, Progress, RecordError, RecordKind,
+    Refusal, Step, StoredOutcome, What, WindowClosed, put_text,
 };
 use crate::snapshot::{self, SnapshotError};
 use crate::usage::Usage;
@@ -566,7 +566,7 @@ mod tests {
         let exchanges = |steps: &[Step]| Exchanges { session: session.to_owned(), steps: steps.to_vec() };
         let (mut written, mut replayed) = (Ledger::default(), Ledger::default());
         let both = |written: &mut Ledger, replayed: &mut Ledger, steps: &[Step]| {
-            written.add(&Tally { exchanges: Some(exchanges(steps)), ..Tally::default() });
+            written.add(&Tally { exchanges: Some(exchanges(steps)), ..Tally::default() }, None);
             replayed.apply(RecordKind::Exchanges, 0, &exchanges(steps).to_bytes()).unwrap();
             assert_eq!(written, replayed, "{steps:?}");
         };

@@ -26,7 +26,7 @@ pub const RECEIVE_MAXIMUM: u16 = 1_000;
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client that connects again waits for its earlier connection to end.
 pub const TAKE_OVER: Duration = Duration::from_secs(5);
-/// A connection that was taken over takes its last words within this, or goes without.
+/// A connection that ends takes its last words within this, or goes without.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// MQTT connections in all.
 pub const CONNECTIONS: usize = 20_000;

@@ -88,8 +88,8 @@ where
         refusals: (now, 0),
     };
     conversation.run(&mut socket).await;
-    // The peer may be gone already.
-    socket.shutdown().await.ok();
+    // The peer may be gone already, and its next connection waits for this one's end.
+    tokio::time::timeout(limits::FAREWELL, socket.shutdown()).await.ok();
     conversation.end().await;
 }
 
@@ -279,8 +279,7 @@ impl Conversation<'_> {
             session_expiry: (connect.session_expiry != expiry).then_some(expiry),
         };
         let share = self.shared.ingress.shares.of(identity);
-        let sender =
-            Sender { identity: identity.as_str().into(), version: connect.version, session, share };
+        let sender = Sender { identity: identity.as_str().into(), version: connect.version, session, share };
         self.peer = Some(Peer { sender, place, ended, expiry });
         self.mqtt.accept(grant, now.into_std(), &mut events);
         self.take_ends(events);
