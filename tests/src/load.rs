@@ -1,6 +1,7 @@
-//! Publishers that behave as real sensors' gateways do: QoS 1, a window of
+//! Publishers that behave as real sensors' gateways do: QoS 1 or 2, a window of
 //! unacknowledged messages, and after any broken connection a reconnect that
-//! sends again, in order and marked DUP, what was not acknowledged.
+//! sends again, in order and marked DUP, what was not acknowledged. At QoS 2 a
+//! message is acknowledged by its PUBREC and leaves the window by its PUBCOMP.
 //!
 //! Every message carries a number that nothing else in the run has
 //! ([`find_id`]); what was published and what was acknowledged is the record
@@ -16,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-pub use wire::Version;
 use wire::{Answer, Wire};
+pub use wire::{Qos, Version};
 
 /// Where message numbers stand in a payload template.
 pub const ID: &str = "%ID%";
@@ -59,7 +60,7 @@ pub struct Sent {
     pub id: u64,
     /// Index into the streams.
     pub stream: usize,
-    /// How often it was written to a socket.
+    /// How often it was written to a socket, each of which may make a message; at QoS 2 only the first may.
     pub attempts: u32,
     pub acknowledged: bool,
     /// An MQTT 5 refusal (reason code ≥ 0x80).
@@ -74,6 +75,8 @@ pub struct Outcome {
     pub reconnects: u64,
     /// Acks that came out of the order of their publishes [MQTT-4.6.0-2], or for nothing that was open.
     pub disordered_acks: u64,
+    /// Reconnects whose session the hub no longer had.
+    pub sessions_lost: u64,
 }
 
 impl Outcome {
@@ -103,13 +106,18 @@ impl Load {
     /// Starts `plan.connections` publishers for each stream. Message numbers begin with `run` (0–99), so that
     /// several loads on one hub stay apart.
     pub fn start(hub: SocketAddr, streams: &[Stream], plan: Plan, run: u64) -> Self {
+        Self::start_at(Qos::AtLeastOnce, hub, streams, plan, run)
+    }
+
+    /// The same at this QoS.
+    pub fn start_at(qos: Qos, hub: SocketAddr, streams: &[Stream], plan: Plan, run: u64) -> Self {
         let shared = Arc::new(Shared::default());
         let publishers = streams.iter().enumerate().flat_map(|(stream, spec)| {
             (0..plan.connections).map(move |at| (stream, spec.clone(), stream * plan.connections + at))
         });
         let threads = publishers.map(|(stream, spec, number)| {
             let shared = Arc::clone(&shared);
-            let publisher = Publisher::new(hub, stream, spec, plan, run, number);
+            let publisher = Publisher::new(hub, (stream, spec), (plan, qos), run, number);
             std::thread::spawn(move || publisher.run(&shared))
         });
         let threads = threads.collect();
@@ -140,6 +148,7 @@ impl Load {
             all.connections.extend(one.connections);
             all.reconnects += one.reconnects;
             all.disordered_acks += one.disordered_acks;
+            all.sessions_lost += one.sessions_lost;
         }
         all
     }
@@ -153,24 +162,42 @@ pub fn publisher(message: u64) -> u64 {
 /// Numbers that each publisher has.
 const PER_PUBLISHER: u64 = 10_000_000;
 
+/// A message in the window.
+#[derive(Clone, Copy)]
+struct Open {
+    packet: u16,
+    /// Index into what was sent.
+    at: usize,
+    /// Its PUBREC has come (QoS 2).
+    received: bool,
+}
+
 /// One connection's publisher. Ids in flight are kept in order, as a client's store does.
 struct Publisher {
     hub: SocketAddr,
     stream: usize,
     spec: Stream,
     plan: Plan,
+    qos: Qos,
     first: u64,
     number: usize,
     sent: Vec<Sent>,
-    open: VecDeque<(u16, usize)>,
+    open: VecDeque<Open>,
     next_packet: u16,
     reconnects: u64,
     disordered: u64,
+    sessions_lost: u64,
     started: Instant,
 }
 
 impl Publisher {
-    fn new(hub: SocketAddr, stream: usize, spec: Stream, plan: Plan, run: u64, number: usize) -> Self {
+    fn new(
+        hub: SocketAddr,
+        (stream, spec): (usize, Stream),
+        (plan, qos): (Plan, Qos),
+        run: u64,
+        number: usize,
+    ) -> Self {
         assert!(run < 100 && number < 1000, "message numbers have room for 100 loads of 1,000 connections");
         let first = 770_000_000_000_000 + run * 1_000 * PER_PUBLISHER + number as u64 * PER_PUBLISHER;
         Self {
@@ -178,6 +205,7 @@ impl Publisher {
             stream,
             spec,
             plan,
+            qos,
             first,
             number,
             sent: Vec::new(),
@@ -185,6 +213,7 @@ impl Publisher {
             next_packet: 0,
             reconnects: 0,
             disordered: 0,
+            sessions_lost: 0,
             started: Instant::now(),
         }
     }
@@ -203,6 +232,7 @@ impl Publisher {
             connections: vec![self.sent],
             reconnects: self.reconnects,
             disordered_acks: self.disordered,
+            sessions_lost: self.sessions_lost,
         }
     }
 
@@ -215,20 +245,24 @@ impl Publisher {
     fn session(&mut self, shared: &Shared, again: bool) -> io::Result<()> {
         let client = format!("load-{}-{}", self.first, self.number);
         let mut wire = Wire::connect(self.hub, self.plan.version, &client, self.spec.user)?;
+        let published = self.sent.iter().any(|sent| sent.attempts > 0);
+        self.sessions_lost += u64::from(published && !wire.session_present());
         let mut packets = Vec::new();
-        for (packet, at) in self.open.clone() {
-            self.encode(packet, at, again, &mut packets);
+        for open in self.open.clone() {
+            self.encode(open, again, &mut packets);
         }
         wire.send(&packets)?;
         while !shared.give_up.load(Ordering::Relaxed) && !self.done(shared) {
             packets.clear();
             while self.may_publish(shared) {
-                let (packet, at) = self.open_next();
-                self.encode(packet, at, false, &mut packets);
+                let open = self.open_next();
+                self.encode(open, false, &mut packets);
             }
             wire.send(&packets)?;
             if let Some(answer) = wire.answer(Duration::from_millis(20))? {
-                self.take(&answer, shared)?;
+                packets.clear();
+                self.take(&answer, shared, &mut packets)?;
+                wire.send(&packets)?;
             }
         }
         wire.disconnect()
@@ -245,38 +279,55 @@ impl Publisher {
             && self.plan.messages.is_none_or(|limit| published < limit)
     }
 
-    fn open_next(&mut self) -> (u16, usize) {
+    fn open_next(&mut self) -> Open {
         self.next_packet = if self.next_packet == u16::MAX { 1 } else { self.next_packet + 1 };
         let id = self.first + self.sent.len() as u64;
         self.sent.push(Sent { id, stream: self.stream, attempts: 0, acknowledged: false, refused: None });
-        self.open.push_back((self.next_packet, self.sent.len() - 1));
-        (self.next_packet, self.sent.len() - 1)
+        let open = Open { packet: self.next_packet, at: self.sent.len() - 1, received: false };
+        self.open.push_back(open);
+        open
     }
 
-    fn encode(&mut self, packet: u16, at: usize, again: bool, into: &mut Vec<u8>) {
+    fn encode(&mut self, Open { packet, at, received }: Open, again: bool, into: &mut Vec<u8>) {
+        if received {
+            return wire::pubrel(packet, into);
+        }
         let sent = &mut self.sent[at];
-        sent.attempts += 1;
+        sent.attempts = if self.qos == Qos::ExactlyOnce { 1 } else { sent.attempts + 1 };
         let number = self.number.to_string();
         let fill = |template: &str| template.replace("%N%", &number).replace(ID, &sent.id.to_string());
         let (topic, payload) = (fill(self.spec.topic), fill(self.spec.payload));
-        wire::publish(self.plan.version, packet, again, &topic, payload.as_bytes(), into);
+        wire::publish((self.plan.version, self.qos), packet, again, &topic, payload.as_bytes(), into);
     }
 
-    fn take(&mut self, answer: &Answer, shared: &Shared) -> io::Result<()> {
-        let Answer::Ack { packet, reason } = *answer else {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+    /// Takes an answer; what has to follow it goes to `into`.
+    fn take(&mut self, answer: &Answer, shared: &Shared, into: &mut Vec<u8>) -> io::Result<()> {
+        let (answered, reason, received) = match *answer {
+            Answer::Ack { packet, reason } | Answer::Received { packet, reason } => (packet, reason, false),
+            Answer::Complete { packet } => (packet, 0, true),
+            Answer::Disconnect(_) => return Err(io::ErrorKind::ConnectionAborted.into()),
         };
-        let Some(place) = self.open.iter().position(|(open, _)| *open == packet) else {
+        // PUBACK, PUBREC and PUBCOMP each come in the order of what they answer.
+        let mut stage = self.open.iter().enumerate().filter(|(_, open)| open.received == received);
+        let first = stage.clone().next().map(|(place, _)| place);
+        let Some(place) = stage.find(|(_, open)| open.packet == answered).map(|(place, _)| place) else {
             self.disordered += 1;
             return Ok(());
         };
-        self.disordered += u64::from(place != 0);
-        let (_, at) = self.open.remove(place).expect("it was just found");
-        if reason < 0x80 {
-            self.sent[at].acknowledged = true;
+        self.disordered += u64::from(first != Some(place));
+        let open = &mut self.open[place];
+        let sent = &mut self.sent[open.at];
+        if reason >= 0x80 {
+            sent.refused = Some(reason);
+        } else if !received {
+            sent.acknowledged = true;
             shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+        if matches!(answer, Answer::Received { .. }) && reason < 0x80 {
+            open.received = true;
+            wire::pubrel(answered, into);
         } else {
-            self.sent[at].refused = Some(reason);
+            self.open.remove(place);
         }
         Ok(())
     }
@@ -292,7 +343,7 @@ pub fn publish_one(
 ) -> io::Result<u8> {
     let mut wire = Wire::connect(hub, version, &format!("one-{user}"), user)?;
     let mut packet = Vec::new();
-    wire::publish(version, 1, false, topic, payload, &mut packet);
+    wire::publish((version, Qos::AtLeastOnce), 1, false, topic, payload, &mut packet);
     wire.send(&packet)?;
     match wire.answer(Duration::from_secs(10))? {
         Some(Answer::Ack { packet: 1, reason }) => wire.disconnect().map(|()| reason),

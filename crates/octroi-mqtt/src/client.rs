@@ -149,6 +149,13 @@ pub fn unsubscribe(version: Version, packet_id: u16, filters: &[&str]) -> Vec<u8
     packet(0xA2, &body)
 }
 
+/// PUBREL.
+#[must_use]
+pub fn pubrel(packet_id: u16) -> [u8; 4] {
+    let [high, low] = packet_id.to_be_bytes();
+    [0x62, 2, high, low]
+}
+
 /// PINGREQ.
 #[must_use]
 pub fn pingreq() -> [u8; 2] {
@@ -228,6 +235,20 @@ pub enum Reply {
         /// Of the publish.
         packet_id: u16,
         /// 0x80 and above: refused.
+        code: u8,
+    },
+    /// PUBREC.
+    PubRec {
+        /// Of the publish.
+        packet_id: u16,
+        /// 0x80 and above: refused.
+        code: u8,
+    },
+    /// PUBCOMP.
+    PubComp {
+        /// Of the release.
+        packet_id: u16,
+        /// 0x92: the identifier was not known.
         code: u8,
     },
     /// DISCONNECT (MQTT 5) and its code.
@@ -311,7 +332,7 @@ impl AckReader {
             Reply::PubAck { .. } => self.accepted += 1,
             Reply::ConnAck { code: 0, .. } => self.connected += 1,
             Reply::ConnAck { .. } | Reply::Disconnect { .. } => self.disconnected += 1,
-            Reply::PingResp | Reply::Other(_) => {}
+            Reply::PubRec { .. } | Reply::PubComp { .. } | Reply::PingResp | Reply::Other(_) => {}
         }
     }
 }
@@ -325,6 +346,8 @@ fn reply(header: FixedHeader, body: &[u8]) -> Result<Reply, NotMqtt> {
             code: body.u8().map_err(short)?,
         },
         4 => Reply::PubAck { packet_id: body.u16().map_err(short)?, code: body.u8().unwrap_or(0) },
+        5 => Reply::PubRec { packet_id: body.u16().map_err(short)?, code: body.u8().unwrap_or(0) },
+        7 => Reply::PubComp { packet_id: body.u16().map_err(short)?, code: body.u8().unwrap_or(0) },
         13 => Reply::PingResp,
         14 => Reply::Disconnect { code: body.u8().unwrap_or(0) },
         0 => return Err(NotMqtt),

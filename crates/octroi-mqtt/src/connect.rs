@@ -131,9 +131,6 @@ fn walk(body: &mut Reader<'_>, version: Version, limits: &Limits) -> Result<Walk
         None
     };
     body.end()?;
-    if version == Version::V5 && (flags & WILL_QOS) >> 3 == 2 {
-        return Err(Fault::refused(ConnectRefusal::QosNotSupported, "a will of QoS 2"));
-    }
     Ok(Walk { flags, password })
 }
 

@@ -1,5 +1,5 @@
-//! Packets to the client. PUBACK and PINGRESP, of which there are many, are written by hand, and so is
-//! DISCONNECT: without properties the codec writes a wrong length, with empty ones it leaves the reason
+//! Packets to the client. PUBACK, PUBREC, PUBCOMP and PINGRESP, of which there are many, are written by hand,
+//! and so is DISCONNECT: without properties the codec writes a wrong length, with empty ones it leaves the reason
 //! code out. CONNACK, SUBACK and UNSUBACK are written by the codec. Nothing larger than the client's Maximum Packet Size leaves [MQTT-3.1.2-24].
 
 use bytes::{BufMut, BytesMut};
@@ -13,24 +13,57 @@ use rumqttd::protocol::{
 use crate::wire::put_varint;
 use crate::{Refusal, Version};
 
+pub(crate) const PUBACK: u8 = 0x40;
+pub(crate) const PUBREC: u8 = 0x50;
+const PUBCOMP: u8 = 0x70;
+/// Reason code: the identifier of this publish was another's when it came.
+const PACKET_IDENTIFIER_IN_USE: u8 = 0x91;
+/// Reason code.
+const PACKET_IDENTIFIER_NOT_FOUND: u8 = 0x92;
+
 /// The four bytes of a successful PUBACK, the same in both versions.
 #[inline]
 pub(crate) fn puback(out: &mut BytesMut, packet_id: u16) {
-    let [high, low] = packet_id.to_be_bytes();
-    out.extend_from_slice(&[0x40, 2, high, low]);
+    bare(out, PUBACK, packet_id);
 }
 
-/// PUBACK with a reason code (MQTT 5). The reason string is left out where it does not fit or was not
+/// A successful PUBREC, the same in both versions.
+pub(crate) fn pubrec(out: &mut BytesMut, packet_id: u16) {
+    bare(out, PUBREC, packet_id);
+}
+
+/// A successful PUBCOMP, the same in both versions.
+pub(crate) fn pubcomp(out: &mut BytesMut, packet_id: u16) {
+    bare(out, PUBCOMP, packet_id);
+}
+
+#[inline]
+fn bare(out: &mut BytesMut, byte1: u8, packet_id: u16) {
+    let [high, low] = packet_id.to_be_bytes();
+    out.extend_from_slice(&[byte1, 2, high, low]);
+}
+
+/// With a reason code, which MQTT 3.1.1 does not have.
+fn with_code(out: &mut BytesMut, byte1: u8, version: Version, packet_id: u16, code: u8) {
+    let [high, low] = packet_id.to_be_bytes();
+    match version {
+        Version::V3 => bare(out, byte1, packet_id),
+        Version::V5 => out.extend_from_slice(&[byte1, 3, high, low, code]),
+    }
+}
+
+/// PUBACK or PUBREC with a reason code (MQTT 5). The reason string is left out where it does not fit or was not
 /// asked for.
-pub(crate) fn puback_refused(
+pub(crate) fn refused(
     out: &mut BytesMut,
+    byte1: u8,
     packet_id: u16,
     refusal: Refusal,
     reason_string: Option<&str>,
     maximum: u32,
 ) {
     let [high, low] = packet_id.to_be_bytes();
-    with_reason(out, 0x40, &[high, low, refusal as u8], reason_string, maximum);
+    with_reason(out, byte1, &[high, low, refusal as u8], reason_string, maximum);
 }
 
 /// DISCONNECT (MQTT 5).
@@ -63,11 +96,13 @@ pub(crate) fn pingresp(out: &mut BytesMut) {
 
 /// PUBCOMP for a PUBREL whose packet identifier is not known: 0x92, or plain in 3.1.1.
 pub(crate) fn pubcomp_unknown(out: &mut BytesMut, version: Version, packet_id: u16) {
-    let [high, low] = packet_id.to_be_bytes();
-    match version {
-        Version::V3 => out.extend_from_slice(&[0x70, 2, high, low]),
-        Version::V5 => out.extend_from_slice(&[0x70, 3, high, low, 0x92]),
-    }
+    with_code(out, PUBCOMP, version, packet_id, PACKET_IDENTIFIER_NOT_FOUND);
+}
+
+/// PUBREC for a QoS 2 publish that came while another of its identifier was being refused: 0x91, or plain in
+/// 3.1.1.
+pub(crate) fn pubrec_in_use(out: &mut BytesMut, version: Version, packet_id: u16) {
+    with_code(out, PUBREC, version, packet_id, PACKET_IDENTIFIER_IN_USE);
 }
 
 /// CONNACK. `properties` are for MQTT 5 only; `code` is one of the version's.

@@ -17,14 +17,14 @@ pub enum Version {
     V5,
 }
 
-/// Delivery guarantee asked for. Publishes carry the first two; a 3.1.1 will may name all three.
+/// Delivery guarantee asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Qos {
     /// 0
     AtMostOnce,
     /// 1
     AtLeastOnce,
-    /// 2: refused for publishes at present.
+    /// 2
     ExactlyOnce,
 }
 
@@ -41,6 +41,9 @@ pub enum Event {
     /// A well-formed publish that must not become a message: record it, then acknowledge with
     /// [`Inadmissible::refusal`].
     Inadmissible(Publish, Inadmissible),
+    /// The client lets go of a packet identifier (PUBREL). Where the session persists, put it on record; then
+    /// acknowledge.
+    Release(Release),
     /// The session ended otherwise than by a plain DISCONNECT; precedes `Closed`.
     Will(Box<Will>),
     /// Nothing follows. Write what is in `output`, then close the connection.
@@ -104,7 +107,7 @@ impl std::fmt::Debug for Connect {
 /// [`Message::is_bridge_state`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Will {
-    /// The message itself; its `qos` may be 2 in 3.1.1.
+    /// The message itself.
     pub message: Message,
     /// Seconds to wait for the client to come back before publishing (MQTT 5), the session's expiry
     /// permitting. The session does not wait; the hub may.
@@ -118,8 +121,29 @@ pub struct Publish {
     pub message: Message,
     /// Hand back to `acknowledge`, in the order received.
     pub receipt: Receipt,
+    /// The packet identifier of a QoS 2 publish: where the session persists, it must be on record together
+    /// with the message, unless the publish is refused to an MQTT 5 client ([`Publish::opens`]).
+    pub exchange: Option<u16>,
     /// The client says that it sent this before.
     pub dup: bool,
+}
+
+impl Publish {
+    /// The packet identifier that stays open, once this publish is acknowledged, until its release: a QoS 2
+    /// publish's, save one that is refused in MQTT 5, where the refusal ends the exchange.
+    #[must_use]
+    pub fn opens(&self, version: Version, refused: bool) -> Option<u16> {
+        self.exchange.filter(|_| !refused || version == Version::V3)
+    }
+}
+
+/// One PUBREL of an exchange that is open: from now on its packet identifier is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Release {
+    /// Hand back to `acknowledge`, in its turn among the publishes' receipts.
+    pub receipt: Receipt,
+    /// Which.
+    pub packet_id: u16,
 }
 
 /// A topic, a payload, and what belongs to them. Holds one reference to the buffer that was read from
@@ -245,9 +269,9 @@ impl std::fmt::Debug for Message {
     }
 }
 
-/// Stands for one publish of one session until it is acknowledged.
+/// Stands for one publish or release of one session until it is acknowledged.
 ///
-/// INVARIANT: made only by the session, which numbers the publishes that want an acknowledgement.
+/// INVARIANT: made only by the session, which numbers what wants an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// From 1.
@@ -268,11 +292,11 @@ pub enum Ack<'a> {
     /// It is kept (delivered, quarantined or held).
     Accepted,
     /// It is not kept, the refusal is recorded, and the client must forget it. MQTT 3.1.1 cannot say so:
-    /// there the client gets a plain PUBACK.
+    /// there the client gets a plain PUBACK or PUBREC.
     Refused(Refusal, Option<&'a str>),
 }
 
-/// Why a publish is refused: the error codes that a PUBACK may carry (MQTT 5 section 3.4.2.1), except
+/// Why a publish is refused: the error codes that PUBACK and PUBREC may carry (MQTT 5 section 3.4.2.1), except
 /// packet identifier in use. An oversized payload within the packet limit is `QuotaExceeded`: 0x95 is no
 /// PUBACK code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -297,6 +321,8 @@ pub enum Refusal {
 pub struct Grant {
     /// Whether state of an earlier connection is held; never true after a clean start.
     pub session_present: bool,
+    /// With it, the packet identifiers of the QoS 2 publishes on record that were not released.
+    pub open: Vec<u16>,
     /// Required when an MQTT 5 client sent an empty identifier; not told to 3.1.1 clients.
     pub assigned_client_id: Option<String>,
     /// Instead of [`Limits::receive_maximum`](crate::Limits::receive_maximum), for a gateway. At least 1.

@@ -75,7 +75,7 @@ fn turn(
         let before = outcome.events.len();
         let progress = session.receive(input, now, 3, &mut outcome.events);
         assert!(outcome.events.len() <= before + 3 + 2);
-        assert!(session.in_flight() <= usize::from(limits.receive_maximum));
+        assert!(session.in_flight() <= 4 * usize::from(limits.receive_maximum));
         assert!(session.output().len() <= limits.output_bytes + 512);
         match progress {
             Progress::NeedInput(missing) => {
@@ -106,6 +106,7 @@ fn acknowledge(session: &mut Session, outcome: &mut Outcome) {
             Event::Publish(publish) | Event::BridgeState(publish) | Event::Inadmissible(publish, _) => {
                 publish.receipt.sequence.map(|_| publish.receipt)
             }
+            Event::Release(release) => Some(release.receipt),
             Event::Connect(_) | Event::Will(_) | Event::Closed(_) => None,
         })
         .collect();
@@ -129,6 +130,7 @@ fn check(outcome: &Outcome, sent: usize) {
                 assert_eq!(message.topic().as_bytes(), message.topic_bytes());
                 assert!(message.topic_bytes().len() + message.payload().len() <= 4096 + 512);
             }
+            Event::Release(release) => assert!(release.packet_id > 0),
             Event::Will(_) => assert_eq!(at + 2, events.len()),
             Event::Closed(_) => assert_eq!(at + 1, events.len()),
         }

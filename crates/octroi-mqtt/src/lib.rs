@@ -1,8 +1,8 @@
 //! MQTT 3.1.1 and 5, the server's side of one client's session, without I/O.
 //!
 //! Bytes go in, [`Event`]s and bytes come out; the present time is an argument. The crate knows no
-//! socket, no policy and no journal. It serves an ingress: publishes of QoS 0 and 1 are the point, QoS 2
-//! is refused (Maximum QoS 1), SUBSCRIBE is answered and refused.
+//! socket, no policy and no journal. It serves an ingress: publishes are the point, SUBSCRIBE is answered
+//! and refused.
 //!
 //! ```
 //! use std::{sync::Arc, time::Instant};
@@ -32,8 +32,15 @@
 //! `rumqttd::protocol` is fast and lax. It sees exactly one whole packet, and only after a check of
 //! everything the standard says of it (`wire`, `properties`, `topic`, and the module of each packet).
 //! It decodes CONNECT, SUBSCRIBE, UNSUBSCRIBE and the properties of publishes, and encodes CONNACK,
-//! SUBACK and UNSUBACK. PUBLISH is read and PUBACK and DISCONNECT are written here: see `publish` and
-//! `encode`.
+//! SUBACK and UNSUBACK. PUBLISH and PUBREL are read, and PUBACK, PUBREC, PUBCOMP and DISCONNECT are written
+//! here: see `publish` and `encode`.
+//!
+//! # QoS 2
+//!
+//! A packet identifier is open from its PUBLISH to its PUBREL, over reconnects: what comes with an open one is
+//! no second message, whatever its DUP flag says. The session knows the open ones of its connection; those of
+//! earlier connections come with [`Grant::open`]. The hub puts each on record together with its message
+//! ([`Publish::opens`]) and takes it off the record ([`Event::Release`]) before it acknowledges.
 //!
 //! # Where the standard leaves a choice
 //!
@@ -41,7 +48,8 @@
 //!   characters) is an [`Event::Inadmissible`], refused in its turn like any publish, so that nothing
 //!   bypasses the order of acknowledgements or the record of refusals.
 //! - A 3.1.1 client cannot be told a receive maximum: it feels back-pressure ([`Progress::AwaitHub`]).
-//! - A will of QoS 2 is taken in 3.1.1, where nothing could refuse it, and refused in 5 (0x9B).
+//! - Beside the receive maximum, as many QoS 2 publishes of earlier connections may be open again; more end
+//!   the session.
 
 mod connect;
 mod encode;
@@ -61,7 +69,7 @@ pub mod exercise;
 
 pub use event::{
     Ack, Closed, Connect, Event, Grant, Message, OutOfOrder, Properties, Publish, Qos, Receipt, Refusal,
-    Version, Will,
+    Release, Version, Will,
 };
 pub use limits::Limits;
 pub use reason::{CloseReason, ConnectRefusal, DisconnectReason};

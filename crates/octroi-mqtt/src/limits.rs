@@ -18,7 +18,7 @@ pub struct Limits {
     pub user_properties: usize,
     /// Topic filters in one SUBSCRIBE or UNSUBSCRIBE.
     pub topic_filters: usize,
-    /// QoS 1 publishes received and not yet acknowledged; announced to MQTT 5 clients, felt as
+    /// QoS 1 and 2 publishes received and not yet acknowledged; announced to MQTT 5 clients, felt as
     /// back-pressure by 3.1.1 clients. At least 1. [`Grant`](crate::Grant) may raise it for a gateway.
     pub receive_maximum: u16,
     /// Topic aliases an MQTT 5 client may define; 0 allows none.

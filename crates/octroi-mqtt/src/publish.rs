@@ -96,9 +96,6 @@ pub(crate) fn read(
     limits: &Limits,
 ) -> Result<Parsed, Fault> {
     let qos = qos(header.flags())?;
-    if qos == Qos::ExactlyOnce {
-        return Err(Fault::new(CloseReason::QosNotSupported, "QoS 2 is not offered"));
-    }
     let mut body = Reader::new(frame.get(header.len..).unwrap_or_default());
     let topic = body.binary()?;
     let packet_id = if qos == Qos::AtMostOnce { 0 } else { body.packet_id()? };

@@ -39,8 +39,6 @@ pub enum CloseReason {
     TopicAliasInvalid,
     /// More unacknowledged publishes than announced (MQTT 5).
     ReceiveMaximumExceeded,
-    /// A QoS 2 publish.
-    QosNotSupported,
     /// More topic filters in one packet than the limit.
     QuotaExceeded,
     /// The hub ended it.
@@ -70,8 +68,6 @@ pub enum ConnectRefusal {
     QuotaExceeded,
     /// This source or address connects too often.
     ConnectionRateExceeded,
-    /// The will asks for a QoS that is not offered (MQTT 5).
-    QosNotSupported,
     /// The will's topic is well formed and not acceptable.
     TopicNameInvalid,
 }
@@ -117,7 +113,6 @@ impl CloseReason {
             Self::TopicNameInvalid => "topic_name_invalid",
             Self::TopicAliasInvalid => "topic_alias_invalid",
             Self::ReceiveMaximumExceeded => "receive_maximum_exceeded",
-            Self::QosNotSupported => "qos_not_supported",
             Self::QuotaExceeded => "quota_exceeded",
             Self::Hub(reason) => reason.name(),
             Self::Internal => "internal_error",
@@ -137,7 +132,6 @@ impl CloseReason {
             Self::TopicAliasInvalid => 0x94,
             Self::PacketTooLarge => 0x95,
             Self::QuotaExceeded => 0x97,
-            Self::QosNotSupported => 0x9B,
             Self::Hub(reason) => reason.code(),
             Self::ClientDisconnect
             | Self::ClientDisconnectWithWill
@@ -158,7 +152,6 @@ impl CloseReason {
             Self::ProtocolError => Code::ProtocolError,
             Self::TopicNameInvalid => Code::TopicNameInvalid,
             Self::QuotaExceeded => Code::QuotaExceeded,
-            Self::QosNotSupported => Code::QoSNotSupported,
             Self::Refused(refusal) => refusal.v5_code(),
             Self::ClientDisconnect
             | Self::ClientDisconnectWithWill
@@ -197,7 +190,6 @@ impl ConnectRefusal {
             Self::BadAuthenticationMethod => "refused_bad_authentication_method",
             Self::QuotaExceeded => "refused_quota_exceeded",
             Self::ConnectionRateExceeded => "refused_connection_rate_exceeded",
-            Self::QosNotSupported => "refused_qos_not_supported",
             Self::TopicNameInvalid => "refused_topic_name_invalid",
         }
     }
@@ -213,7 +205,6 @@ impl ConnectRefusal {
             Self::BadAuthenticationMethod => ConnectReturnCode::BadAuthenticationMethod,
             Self::QuotaExceeded => ConnectReturnCode::QuotaExceeded,
             Self::ConnectionRateExceeded => ConnectReturnCode::ConnectionRateExceeded,
-            Self::QosNotSupported => ConnectReturnCode::QoSNotSupported,
             Self::TopicNameInvalid => ConnectReturnCode::TopicNameInvalid,
         }
     }
@@ -223,11 +214,9 @@ impl ConnectRefusal {
         match self {
             Self::BadCredentials => ConnectReturnCode::BadUserNamePassword,
             Self::ClientIdInvalid => ConnectReturnCode::ClientIdentifierNotValid,
-            Self::NotAuthorized
-            | Self::Banned
-            | Self::BadAuthenticationMethod
-            | Self::QosNotSupported
-            | Self::TopicNameInvalid => ConnectReturnCode::NotAuthorized,
+            Self::NotAuthorized | Self::Banned | Self::BadAuthenticationMethod | Self::TopicNameInvalid => {
+                ConnectReturnCode::NotAuthorized
+            }
             Self::ServerUnavailable
             | Self::ServerBusy
             | Self::QuotaExceeded

@@ -2,10 +2,12 @@
 //! order of things: CONNECT first, acknowledgements in receive order, one end. It reads no clock and no
 //! socket, and knows neither identity nor policy: the hub accepts, decides, stores, and acknowledges.
 //!
-//! INVARIANT: a PUBACK leaves only through [`Session::acknowledge`], for the oldest publish not yet
-//! acknowledged [MQTT-4.6.0-2].
+//! INVARIANT: PUBACK, PUBREC and PUBCOMP leave only through [`Session::acknowledge`], for the oldest that is
+//! not yet acknowledged [MQTT-4.6.0-2, -3]; what needs no word of the hub (a QoS 2 publish that came again)
+//! leaves in its turn among them.
 
 mod connected;
+mod exchanges;
 mod flight;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::publish::Aliases;
 use crate::reason::{CloseReason, ConnectRefusal, DisconnectReason, Fault};
 use crate::wire::FixedHeader;
 use connected::{Alive, Connected};
+use exchanges::Exchanges;
 use flight::Flight;
 
 /// One client's MQTT session, server side.
@@ -30,6 +33,7 @@ pub struct Session {
     limits: Arc<Limits>,
     state: State,
     output: BytesMut,
+    new_expiry: Option<u32>,
 }
 
 /// Each state owns what only it has.
@@ -71,7 +75,7 @@ impl Session {
     #[must_use]
     pub fn new(limits: Arc<Limits>, now: Instant) -> Self {
         let deadline = now + limits.connect_timeout;
-        Self { limits, state: State::AwaitConnect { deadline }, output: BytesMut::new() }
+        Self { limits, state: State::AwaitConnect { deadline }, output: BytesMut::new(), new_expiry: None }
     }
 
     /// Consumes whole packets from `input`, leaving a partial one, and appends at most `room` events
@@ -131,7 +135,6 @@ impl Session {
             Version::V5 => Some(ConnAckProperties {
                 session_expiry_interval: grant.session_expiry,
                 receive_max: Some(receive_maximum),
-                max_qos: Some(1),
                 max_packet_size: Some(self.limits.packet_bytes),
                 assigned_client_identifier: grant.assigned_client_id.filter(|_| asked.anonymous),
                 topic_alias_max: Some(self.limits.topic_alias_maximum),
@@ -157,10 +160,12 @@ impl Session {
             maximum_packet_size: asked.maximum_packet_size,
             problem_information: asked.problem_information,
             asked_session_expiry: asked.session_expiry,
+            new_session_expiry: None,
             silence: keep_alive.silence,
             alive: Alive::Until(now + keep_alive.silence),
             will,
             flight: Flight::new(receive_maximum),
+            exchanges: if session_present { Exchanges::carried(&grant.open) } else { Exchanges::default() },
             aliases: Aliases::new(self.limits.topic_alias_maximum),
         }));
     }
@@ -174,7 +179,8 @@ impl Session {
         self.end(closed, events);
     }
 
-    /// Acknowledges the oldest publish not yet acknowledged. Nothing to do for QoS 0, or once closed.
+    /// Acknowledges the oldest publish or release not yet acknowledged. Nothing to do for QoS 0, or once
+    /// closed.
     ///
     /// # Errors
     ///
@@ -190,21 +196,9 @@ impl Session {
         let (Some(sequence), State::Connected(connected)) = (receipt.sequence, &mut self.state) else {
             return Ok(());
         };
-        let Some(packet_id) = connected.flight.land(sequence) else {
+        if let Err(out_of_order) = connected.acknowledge(sequence, ack, &mut self.output) {
             self.close(Fault::new(CloseReason::Internal, "the hub acknowledged out of order"), None, events);
-            return Err(OutOfOrder);
-        };
-        match (ack, connected.version) {
-            (Ack::Accepted, _) | (Ack::Refused(..), Version::V3) => {
-                encode::puback(&mut self.output, packet_id);
-            }
-            (Ack::Refused(refusal, reason_string), Version::V5) => encode::puback_refused(
-                &mut self.output,
-                packet_id,
-                refusal,
-                reason_string.filter(|_| connected.problem_information),
-                connected.maximum_packet_size,
-            ),
+            return Err(out_of_order);
         }
         Ok(())
     }
@@ -282,7 +276,13 @@ impl Session {
         }
     }
 
-    /// Publishes received and not yet acknowledged.
+    /// What DISCONNECT said of the session's expiry, in seconds, if it said anything (MQTT 5).
+    #[must_use]
+    pub fn new_session_expiry(&self) -> Option<u32> {
+        self.new_expiry
+    }
+
+    /// Publishes and releases received and not yet acknowledged.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         match &self.state {
@@ -404,6 +404,7 @@ impl Session {
                 };
                 encode::disconnect(&mut self.output, code, text, connected.maximum_packet_size);
             }
+            self.new_expiry = connected.new_session_expiry;
             if fault.reason != CloseReason::ClientDisconnect
                 && let Some(will) = connected.will.take()
             {

@@ -11,6 +11,10 @@
 
 #[path = "session/codec_faults.rs"]
 mod codec_faults;
+#[path = "session/conformance.rs"]
+mod conformance;
+#[path = "session/exactly_once.rs"]
+mod exactly_once;
 #[path = "session/flow.rs"]
 mod flow;
 #[path = "session/hostile.rs"]

@@ -104,6 +104,14 @@ pub enum Control {
         /// Told after that sync.
         done: oneshot::Sender<Acked>,
     },
+    /// Answers in its turn, as a barrier does: the session's open QoS 2 packet identifiers. Asked while no
+    /// connection uses the session; what it handed over is on record by then, or is dropped.
+    Exchanges {
+        /// As it stands on record.
+        session: String,
+        /// Told after the sync of everything handed over before.
+        reply: oneshot::Sender<Vec<u16>>,
+    },
     /// Finish what was handed over, seal and end the thread.
     Stop,
 }
@@ -288,6 +296,8 @@ struct Group {
     /// Who asked for them, and for what.
     asked: Vec<(Vec<String>, oneshot::Sender<Vec<TargetBit>>)>,
     barriers: Vec<oneshot::Sender<Acked>>,
+    /// Whose open packet identifiers are asked for.
+    sessions: Vec<(String, oneshot::Sender<Vec<u16>>)>,
     advanced: bool,
     stop: bool,
 }
@@ -445,7 +455,9 @@ impl Committer {
                 Err(error) => return Err(error),
             }
         }
-        // Registrations wait for the group that succeeds.
+        // Registrations and questions wait for the group that succeeds.
+        let sessions = group.sessions.into_iter();
+        self.deferred.extend(sessions.map(|(session, reply)| Control::Exchanges { session, reply }));
         let names = group.asked.into_iter().map(|(names, reply)| Control::Register { names, reply });
         self.deferred.extend(names);
         self.show();
@@ -479,6 +491,7 @@ impl Committer {
                 }
             }
             Control::Barrier { done } => group.barriers.push(done),
+            Control::Exchanges { session, reply } => group.sessions.push((session, reply)),
             Control::Stop => group.stop = true,
         }
     }
@@ -567,6 +580,14 @@ impl Committer {
         }
         for done in group.barriers {
             done.send(acked).ok();
+        }
+        for (session, reply) in group.sessions {
+            // What of it found no room never will: its connection is gone, and its publisher sends it again.
+            let others = |append: &Append| append.tally.session() != Some(session.as_str());
+            self.waiting.retain(others);
+            self.parked.retain(others);
+            self.inbox.lock().chunks.retain(others);
+            reply.send(self.ledger.open_exchanges(&session)).ok();
         }
         fail_point::reached("committer.acked");
         if group.advanced {

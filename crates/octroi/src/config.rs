@@ -64,10 +64,24 @@ pub struct JournalLimits {
 pub struct Listener {
     /// Address and port.
     pub bind: SocketAddr,
+    /// What carries MQTT.
+    pub transport: Transport,
     /// Who a client is.
     pub identify_by: IdentifyBy,
     /// TLS; none only on loopback or a listener that says so.
     pub tls: Option<TlsConfig>,
+}
+
+/// What carries MQTT on a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// The connection itself.
+    Tcp,
+    /// WebSocket. A browser names the page that connects: it must be one of these.
+    WebSocket {
+        /// `https://host`, as browsers send it.
+        origins: Vec<String>,
+    },
 }
 
 /// Where an identity comes from.
@@ -298,6 +312,7 @@ fn check_journal(raw: raw::RawJournal) -> Result<JournalLimits, ConfigError> {
 fn check_listener(n: usize, raw: raw::RawListener, secrets: &Secrets<'_>) -> Result<Listener, ConfigError> {
     let key = |name: &str| format!("listener[{n}].{name}");
     let bind = parse_address(&key("bind"), &require(&key("bind"), raw.bind)?)?;
+    let transport = check_transport(&key("origins"), raw.transport, raw.origins)?;
     let tls = raw.tls.map(|tls| check_tls(&key("tls"), tls, secrets)).transpose()?;
     let identify_by = match require(&key("identify_by"), raw.identify_by)? {
         raw::Identify::UsernameOnly if !bind.ip().is_loopback() => {
@@ -324,7 +339,34 @@ fn check_listener(n: usize, raw: raw::RawListener, secrets: &Secrets<'_>) -> Res
         }
         raw::Identify::Certificate => IdentifyBy::Certificate,
     };
-    Ok(Listener { bind, identify_by, tls })
+    Ok(Listener { bind, transport, identify_by, tls })
+}
+
+fn check_transport(
+    key: &str,
+    carrier: Option<raw::Carrier>,
+    origins: Option<Vec<String>>,
+) -> Result<Transport, ConfigError> {
+    match (carrier.unwrap_or(raw::Carrier::Tcp), origins) {
+        (raw::Carrier::Tcp, None) => Ok(Transport::Tcp),
+        (raw::Carrier::Tcp, Some(_)) => wrong(key, "is for `transport = \"websocket\"` alone"),
+        (raw::Carrier::WebSocket, origins) => {
+            let origins = origins.unwrap_or_default();
+            let legal = |origin: &str| {
+                let host = ["https://", "http://"].iter().find_map(|scheme| origin.strip_prefix(scheme));
+                host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
+            };
+            match origins.iter().find(|origin| !legal(origin)) {
+                Some(origin) => wrong(
+                    key,
+                    format!(
+                        "`{origin}` is no origin; write `https://host` or `https://host:port`, without a path"
+                    ),
+                ),
+                None => Ok(Transport::WebSocket { origins }),
+            }
+        }
+    }
 }
 
 fn check_tls(key: &str, raw: raw::RawTls, secrets: &Secrets<'_>) -> Result<TlsConfig, ConfigError> {
@@ -494,6 +536,16 @@ mod tests {
         for (from, to, expected) in [
             ("127.0.0.1:1883", "0.0.0.0:1883", "lets anybody be any source"),
             ("127.0.0.1:1883", "localhost:1883", "is no address"),
+            (
+                "[outlet.dc]",
+                "origins = [\"https://a\"]\n[outlet.dc]",
+                "for `transport = \"websocket\"` alone",
+            ),
+            (
+                "[outlet.dc]",
+                "transport = \"websocket\"\norigins = [\"https://a/b\"]\n[outlet.dc]",
+                "is no origin",
+            ),
             ("username-only", "password", "`listener[0].passwords`: is missing"),
             ("username-only", "certificate", "needs `tls` with a `client_ca`"),
             ("username-only", "usernames", "unknown variant"),

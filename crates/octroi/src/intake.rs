@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use octroi_journal::{Chunk, ChunkBuilder};
-use octroi_mqtt::{Message as MqttMessage, Receipt, Refusal as MqttRefusal};
+use octroi_mqtt::{Message as MqttMessage, Publish, Receipt, Refusal as MqttRefusal, Release, Version};
 use octroi_policy::json::Scratch;
 use octroi_policy::{DomainIx, Label, Level, Markings, Reason, SourceIx, Timestamp};
 use tokio::sync::Semaphore;
@@ -17,13 +17,17 @@ use crate::ledger::Tally;
 use crate::limits;
 use crate::metrics::{self, SourceMetrics};
 use crate::policies::Active;
-use crate::record::{Message, RecordKind, Refusal, StoredOutcome};
+use crate::record::{Exchanges, Message, RecordKind, Refusal, Step, StoredOutcome};
 
 /// Who publishes: settled at CONNECT, from the connection's identity alone.
 #[derive(Clone, Debug)]
 pub struct Sender {
     /// `id:…`, `user:…`, `cert:…`.
     pub identity: Arc<str>,
+    /// What the client speaks.
+    pub version: Version,
+    /// Its session as it stands on record; `None`: it ends with its connection.
+    pub session: Option<String>,
     /// Its share of the byte budget, over all of its connections.
     pub share: Arc<Semaphore>,
 }
@@ -57,8 +61,8 @@ pub struct Arrived<'a> {
     pub sender: &'a Sender,
     /// What.
     pub message: &'a MqttMessage,
-    /// Whom to answer; `None`: a will's publisher is gone.
-    pub receipt: Option<Receipt>,
+    /// How it was published; `None`: a will.
+    pub publish: Option<&'a Publish>,
     /// When its last byte was read.
     pub at: Instant,
     /// The same, as policy time.
@@ -67,13 +71,32 @@ pub struct Arrived<'a> {
     pub source: Option<SourceIx>,
 }
 
+/// Why a publish is refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// The code that an MQTT 5 client gets.
+    pub code: MqttRefusal,
+    /// What stands on record.
+    pub reason: Reason,
+    /// What an MQTT 5 client reads beside the code: the reason or limit that spoke.
+    pub said: &'static str,
+}
+
+impl Refused {
+    /// For a reason of the policy's.
+    #[must_use]
+    pub fn by(reason: Reason, code: MqttRefusal) -> Self {
+        Self { code, reason, said: reason.name() }
+    }
+}
+
 /// What a publisher is told once its message is on disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer {
     /// Which publish; `None`: a will's.
     pub receipt: Option<Receipt>,
     /// Why it is refused; `None`: it is kept.
-    pub refused: Option<(MqttRefusal, Reason)>,
+    pub refused: Option<Refused>,
 }
 
 /// What was decided for one publish, beside the bytes it came with.
@@ -130,6 +153,8 @@ pub struct Intake {
     records: ChunkBuilder,
     tally: Tally,
     answers: Vec<Answer>,
+    /// What becomes of packet identifiers of a session on record.
+    steps: Vec<Step>,
     counts: Counts,
     flows: FlowCounts,
     since: Option<Instant>,
@@ -144,6 +169,7 @@ impl Default for Intake {
             records: ChunkBuilder::new(limits::CHUNK_HINT_BYTES),
             tally: Tally::default(),
             answers: Vec::new(),
+            steps: Vec::new(),
             counts: Counts::default(),
             flows: FlowCounts::default(),
             since: None,
@@ -156,7 +182,7 @@ impl Default for Intake {
 /// Counts for the metrics, added once per hand-over.
 #[derive(Default)]
 struct Counts {
-    received: [u64; 2],
+    received: [u64; 3],
     bytes: u64,
     decided: [[u64; Level::ALL.len()]; metrics::Outcome::ALL.len()],
 }
@@ -175,18 +201,35 @@ impl Intake {
     }
 
     /// A publish that is acknowledged in its turn and is no message (a bridge's state).
-    pub fn note(&mut self, receipt: Receipt, at: Instant) {
+    pub fn note(&mut self, sender: &Sender, publish: &Publish, at: Instant) {
         self.since.get_or_insert(at);
-        self.answers.push(Answer { receipt: Some(receipt), refused: None });
+        self.answer(sender, Some(publish), None);
+    }
+
+    /// A packet identifier is free again: on record, where its session is, before PUBCOMP.
+    pub fn release(&mut self, sender: &Sender, release: Release, at: Instant) {
+        self.since.get_or_insert(at);
+        self.answers.push(Answer { receipt: Some(release.receipt), refused: None });
+        if sender.session.is_some() {
+            self.steps.push(Step::Released(release.packet_id));
+        }
+    }
+
+    fn answer(&mut self, sender: &Sender, publish: Option<&Publish>, refused: Option<Refused>) {
+        self.answers.push(Answer { receipt: publish.map(|publish| publish.receipt), refused });
+        let opens = publish.and_then(|publish| publish.opens(sender.version, refused.is_some()));
+        if let Some(packet_id) = opens.filter(|_| sender.session.is_some()) {
+            self.steps.push(Step::Opened(packet_id));
+        }
     }
 
     /// Counts a publish, before anything is decided.
     pub fn count(&mut self, arrived: &Arrived<'_>) {
         self.tally.received += 1;
         self.since.get_or_insert(arrived.at);
-        let acknowledged = arrived.receipt.is_some_and(Receipt::wants_acknowledgement);
-        let [at_most_once, at_least_once] = &mut self.counts.received;
-        *if acknowledged { at_least_once } else { at_most_once } += 1;
+        if let Some(count) = self.counts.received.get_mut(arrived.message.qos as usize) {
+            *count += 1;
+        }
         self.counts.bytes += arrived.message.payload().len() as u64;
     }
 
@@ -222,7 +265,7 @@ impl Intake {
         };
         self.counts.decided(counted, label.level);
         self.tally.message(&outcome, targets, received);
-        let Arrived { sender, message, receipt, .. } = *arrived;
+        let Arrived { sender, message, .. } = *arrived;
         let record = Message {
             policy: active.policy64,
             received,
@@ -246,19 +289,13 @@ impl Intake {
         let mut header = std::mem::take(&mut self.header);
         header.clear();
         record.write_header(&mut header);
-        let answer = Answer { receipt, refused: None };
-        self.put(RecordKind::Message, targets, &[&header, message.payload()], answer);
+        self.put(RecordKind::Message, targets, &[&header, message.payload()], arrived, None);
         self.header = header;
     }
 
     /// Puts a refusal on record: nothing of what the publish held.
-    pub fn refuse(
-        &mut self,
-        active: &Active,
-        arrived: &Arrived<'_>,
-        (answer, reason): (MqttRefusal, Reason),
-    ) {
-        let Arrived { sender, message, receipt, received, source, .. } = *arrived;
+    pub fn refuse(&mut self, active: &Active, arrived: &Arrived<'_>, refused: Refused) {
+        let Arrived { sender, message, received, source, .. } = *arrived;
         if let Some(source) = source {
             self.flows.count(active.flows.at(source, Level::Restricted, Destination::Refused));
         }
@@ -266,20 +303,26 @@ impl Intake {
         self.tally.refusal(received);
         let refusal = Refusal {
             received,
-            reason,
+            reason: refused.reason,
             identity: &sender.identity,
             topic: message.topic(),
             digest: blake3::hash(message.payload()).into(),
         };
-        let answer = Answer { receipt, refused: Some((answer, reason)) };
-        self.put(RecordKind::Refusal, 0, &[&refusal.to_bytes()], answer);
+        self.put(RecordKind::Refusal, 0, &[&refusal.to_bytes()], arrived, Some(refused));
     }
 
-    fn put(&mut self, kind: RecordKind, targets: u64, parts: &[&[u8]], answer: Answer) {
+    fn put(
+        &mut self,
+        kind: RecordKind,
+        targets: u64,
+        parts: &[&[u8]],
+        arrived: &Arrived<'_>,
+        refused: Option<Refused>,
+    ) {
         match self.records.push(kind as u8, targets, parts) {
             Ok(()) => {
                 self.tally.bytes += parts.iter().map(|part| part.len() as u64).sum::<u64>();
-                self.answers.push(answer);
+                self.answer(arrived.sender, arrived.publish, refused);
             }
             // INVARIANT: chunks are handed over long before they are full. Without a record there is no
             // answer: the session's order closes it, and its publisher keeps the message.
@@ -290,6 +333,20 @@ impl Intake {
     /// Takes what has gathered, and adds its counts to the hub's.
     pub fn finish(&mut self, active: &Active, sender: &Sender) -> Option<Handed> {
         let since = self.since.take()?;
+        if let Some(session) = &sender.session
+            && !self.steps.is_empty()
+        {
+            let steps = std::mem::take(&mut self.steps);
+            let exchanges = Exchanges { session: session.clone(), steps };
+            if let Err(error) = self.records.push(RecordKind::Exchanges as u8, 0, &[&exchanges.to_bytes()]) {
+                // INVARIANT: chunks are handed over long before they are full. Messages without their packet
+                // identifiers could come twice: none is handed over, and none is answered.
+                tracing::error!(%error, "a record does not fit into its chunk");
+                *self = Self::default();
+                return None;
+            }
+            self.tally.exchanges = Some(exchanges);
+        }
         let source = active.source(&sender.identity).and_then(|source| active.sources.get(source.index()));
         std::mem::take(&mut self.counts).flush(source.unwrap_or(&active.other));
         self.flows.flush(&active.flows);
@@ -313,9 +370,7 @@ impl Counts {
     }
 
     fn flush(self, source: &SourceMetrics) {
-        let [at_most_once, at_least_once] = self.received;
-        source.received(0, at_most_once, 0);
-        source.received(1, at_least_once, self.bytes);
+        source.received(self.received, self.bytes);
         for (outcome, levels) in metrics::Outcome::ALL.iter().zip(&self.decided) {
             for (level, messages) in Level::ALL.iter().zip(levels).filter(|(_, messages)| **messages > 0) {
                 source.decided(*outcome, *level, *messages);

@@ -6,7 +6,7 @@
 //! INVARIANT: `apply` over a record's bytes and `add` of the tally that its
 //! writer counted come to the same (`a_tally_counted_by_the_writer_is_the_one_read_back`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use octroi_policy::{Outcome, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 use crate::outlet::Bounds;
 use crate::record::{
-    Aggregate, Fate, Input, Intent, Log, Message, Pause, Progress, RecordError, RecordKind, Refusal,
-    StoredOutcome, What, WindowClosed, put_text,
+    Aggregate, Exchanges, Fate, Input, Intent, Log, Message, Pause, Progress, RecordError, RecordKind,
+    Refusal, Step, StoredOutcome, What, WindowClosed, put_text,
 };
 use crate::snapshot::{self, SnapshotError};
 use crate::usage::Usage;
@@ -54,6 +54,9 @@ pub struct Tally {
     /// Bytes of its records, for the account of whoever wrote them: a chunk is of one sender.
     #[serde(skip)]
     pub bytes: u64,
+    /// What the chunk says of its session's QoS 2 publishes.
+    #[serde(skip)]
+    pub exchanges: Option<Exchanges>,
     /// Records assigned, by the journal's bit.
     pub assigned: Vec<u64>,
     /// The latest policy time, microseconds.
@@ -73,6 +76,7 @@ impl Default for Tally {
             left: BTreeMap::new(),
             fate: None,
             bytes: 0,
+            exchanges: None,
             assigned: vec![0; BITS],
             latest: i64::MIN,
             closed: BTreeMap::new(),
@@ -124,6 +128,12 @@ impl Tally {
         left.messages += fate.messages;
         left.entries += fate.seqs.len() as u64;
         self.latest = self.latest.max(fate.at);
+    }
+
+    /// Whose QoS 2 publishes the chunk speaks of.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.exchanges.as_ref().map(|exchanges| exchanges.session.as_str())
     }
 
     /// What left a side log in that way.
@@ -243,6 +253,9 @@ pub struct Ledger {
     pub paused: BTreeMap<u8, Paused>,
     /// Persistent sessions: identity and client id, with their expiry in seconds.
     pub sessions: BTreeMap<String, u32>,
+    /// Of those sessions: packet identifiers of QoS 2 publishes that were not released.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exchanges: BTreeMap<String, BTreeSet<u16>>,
 }
 
 impl Ledger {
@@ -268,11 +281,37 @@ impl Ledger {
         if let Some(fate) = &tally.fate {
             self.announced(fate.clone());
         }
+        if let Some(exchanges) = &tally.exchanges {
+            self.exchange(exchanges);
+        }
     }
 
     fn announced(&mut self, fate: Fate) {
         self.tally.fate(&fate);
         self.fate = Some(fate);
+    }
+
+    /// A session that is not on record has nothing on record.
+    fn exchange(&mut self, Exchanges { session, steps }: &Exchanges) {
+        if !self.sessions.contains_key(session) {
+            return;
+        }
+        let mut open = self.exchanges.remove(session).unwrap_or_default();
+        for step in steps {
+            match step {
+                Step::Opened(packet_id) => open.insert(*packet_id),
+                Step::Released(packet_id) => open.remove(packet_id),
+            };
+        }
+        if !open.is_empty() {
+            self.exchanges.insert(session.clone(), open);
+        }
+    }
+
+    /// The packet identifiers of a session's QoS 2 publishes that were not released.
+    #[must_use]
+    pub fn open_exchanges(&self, session: &str) -> Vec<u16> {
+        self.exchanges.get(session).into_iter().flatten().copied().collect()
     }
 
     /// Applies one record, as read back.
@@ -315,16 +354,10 @@ impl Ledger {
                 self.epoch = EpochNote { policy: input.text("policy")?.to_owned(), since };
                 self.tally.latest = self.tally.latest.max(since);
             }
-            RecordKind::SessionOpened => {
-                let mut input = Input(bytes);
-                let expiry = input.u32("expiry")?;
-                if self.sessions.len() < limits::SESSIONS {
-                    self.sessions.insert(input.text("session")?.to_owned(), expiry);
-                }
+            RecordKind::SessionOpened | RecordKind::SessionExpiry | RecordKind::SessionEnded => {
+                self.session(kind, bytes)?;
             }
-            RecordKind::SessionEnded => {
-                self.sessions.remove(Input(bytes).text("session")?);
-            }
+            RecordKind::Exchanges => self.exchange(&Exchanges::read(bytes)?),
             RecordKind::Fate => self.announced(Fate::read(bytes)?),
             RecordKind::Boundary => self.tally.latest = self.tally.latest.max(Input(bytes).i64("time")?),
             RecordKind::Aggregate => self.tally.assign(targets, Aggregate::read(bytes)?.end),
@@ -341,6 +374,28 @@ impl Ledger {
                 }
             }
             RecordKind::Kept => {}
+        }
+        Ok(())
+    }
+
+    /// What becomes of a persistent session.
+    fn session(&mut self, kind: RecordKind, bytes: &[u8]) -> Result<(), RecordError> {
+        let mut input = Input(bytes);
+        if kind == RecordKind::SessionEnded {
+            let session = input.text("session")?;
+            self.exchanges.remove(session);
+            self.sessions.remove(session);
+            return Ok(());
+        }
+        let expiry = input.u32("expiry")?;
+        let session = input.text("session")?;
+        if kind == RecordKind::SessionOpened {
+            self.exchanges.remove(session);
+            if self.sessions.len() < limits::SESSIONS {
+                self.sessions.insert(session.to_owned(), expiry);
+            }
+        } else if let Some(known) = self.sessions.get_mut(session) {
+            *known = expiry;
         }
         Ok(())
     }
@@ -411,9 +466,9 @@ pub fn epoch_record(policy_hex: &str, since: Timestamp) -> Vec<u8> {
     out
 }
 
-/// The bytes of a session record (opened).
+/// The bytes of a session record (opened, or another expiry).
 #[must_use]
-pub fn session_opened_record(session: &str, expiry_seconds: u32) -> Vec<u8> {
+pub fn session_record(session: &str, expiry_seconds: u32) -> Vec<u8> {
     let mut out = expiry_seconds.to_le_bytes().to_vec();
     put_text(&mut out, session);
     out
@@ -487,7 +542,7 @@ mod tests {
     fn a_snapshot_is_read_back() {
         let mut ledger = Ledger::default();
         ledger.apply(RecordKind::Epoch, 0, &epoch_record("abcd", Timestamp(5))).unwrap();
-        ledger.apply(RecordKind::SessionOpened, 0, &session_opened_record("id:a\0c1", 60)).unwrap();
+        ledger.apply(RecordKind::SessionOpened, 0, &session_record("id:a\0c1", 60)).unwrap();
         ledger.apply(RecordKind::Intent, 0, &Intent { target: 2, first: 4, last: 9 }.to_bytes()).unwrap();
         ledger
             .apply(
@@ -516,7 +571,7 @@ mod tests {
         ledger.tally.assigned = vec![6, 2];
         ledger.tally.close("eau", Timestamp(1_795_000_000_000_000));
         ledger.apply(RecordKind::Epoch, 0, &epoch_record("abcd", Timestamp(5))).unwrap();
-        ledger.apply(RecordKind::SessionOpened, 0, &session_opened_record("id:a\0c1", 60)).unwrap();
+        ledger.apply(RecordKind::SessionOpened, 0, &session_record("id:a\0c1", 60)).unwrap();
         ledger.apply(RecordKind::Intent, 0, &Intent { target: 2, first: 4, last: 9 }.to_bytes()).unwrap();
         ledger.done.insert(2, Done { delivered: 4, withheld: 1 });
         ledger.announced(fate(Log::Hold, What::Released, 1, vec![4]));
@@ -524,6 +579,42 @@ mod tests {
         let mut bytes = Vec::new();
         ledger.write_snapshot(&mut bytes);
         assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(golden));
+    }
+
+    #[test]
+    fn open_packet_ids_are_kept_until_their_release_and_go_with_their_session() {
+        use Step::{Opened, Released};
+        let session = "id:a\0c";
+        let exchanges = |steps: &[Step]| Exchanges { session: session.to_owned(), steps: steps.to_vec() };
+        let (mut written, mut replayed) = (Ledger::default(), Ledger::default());
+        let both = |written: &mut Ledger, replayed: &mut Ledger, steps: &[Step]| {
+            written.add(&Tally { exchanges: Some(exchanges(steps)), ..Tally::default() }, None);
+            replayed.apply(RecordKind::Exchanges, 0, &exchanges(steps).to_bytes()).unwrap();
+            assert_eq!(written, replayed, "{steps:?}");
+        };
+        both(&mut written, &mut replayed, &[Opened(1)]);
+        assert!(written.exchanges.is_empty(), "nothing without a session");
+        let note = |ledger: &mut Ledger, kind, bytes: &[u8]| ledger.apply(kind, 0, bytes).unwrap();
+        for ledger in [&mut written, &mut replayed] {
+            note(ledger, RecordKind::SessionOpened, &session_record(session, 60));
+        }
+        both(&mut written, &mut replayed, &[Opened(1), Opened(2), Released(1), Opened(3)]);
+        assert_eq!(written.open_exchanges(session), [2, 3]);
+        note(&mut written, RecordKind::SessionExpiry, &session_record(session, 90));
+        assert_eq!((written.sessions[session], written.open_exchanges(session)), (90, vec![2, 3]));
+        let mut bytes = Vec::new();
+        written.write_snapshot(&mut bytes);
+        assert_eq!(Ledger::from_snapshot(&bytes).unwrap(), written);
+        for (kind, bytes) in [
+            (RecordKind::SessionOpened, session_record(session, 60)),
+            (RecordKind::SessionEnded, session_ended_record(session)),
+        ] {
+            let mut ledger = written.clone();
+            note(&mut ledger, kind, &bytes);
+            assert!(ledger.exchanges.is_empty(), "{kind:?}");
+        }
+        note(&mut written, RecordKind::SessionExpiry, &session_record("id:b\0c", 90));
+        assert_eq!(written.sessions.len(), 1, "no session begins by its expiry");
     }
 
     fn fate(log: Log, what: What, messages: u64, seqs: Vec<u64>) -> Fate {

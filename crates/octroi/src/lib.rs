@@ -40,4 +40,5 @@ pub mod state;
 pub mod status;
 pub mod tls;
 pub mod usage;
+pub mod websocket;
 pub mod words;

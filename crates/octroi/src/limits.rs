@@ -26,10 +26,14 @@ pub const READ_BYTES: usize = 64 << 10;
 pub const FIRST_READ_BYTES: usize = 2 << 10;
 /// Events of one session between two hand-overs.
 pub const EVENTS: usize = 512;
-/// QoS 1 publishes of one session that may await their ack; announced to MQTT 5 clients.
+/// QoS 1 and 2 publishes of one session that may await their ack; announced to MQTT 5 clients.
 pub const RECEIVE_MAXIMUM: u16 = 1_000;
 /// A peer that takes nothing for so long is dropped.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client that connects again waits for its earlier connection to end.
+pub const TAKE_OVER: Duration = Duration::from_secs(5);
+/// A connection that ends takes its last words within this, or goes without.
+pub const FAREWELL: Duration = Duration::from_secs(1);
 /// MQTT connections in all.
 pub const CONNECTIONS: usize = 20_000;
 /// How long a publisher waits for its ack, when the disk is full, before it is told to keep its messages.
@@ -84,6 +88,8 @@ pub const BACKLOG_FRACTION: u64 = 2;
 pub const SOURCE_SHARE: u64 = 50;
 /// Persistent MQTT sessions on record.
 pub const SESSIONS: usize = 100_000;
+/// Expired sessions that a CONNECT takes off the record.
+pub const SESSIONS_SWEPT: usize = 8;
 /// Size of a policy, all its files.
 pub const POLICY_BYTES: u64 = 16 << 20;
 /// Recorded labels that two policies are compared on.

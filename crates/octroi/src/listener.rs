@@ -1,32 +1,44 @@
-//! Sockets: accept, TLS, and a task for each connection. Handshakes happen off
-//! the accept loop, with a time-out.
+//! Sockets: accept, TLS, WebSocket, and a task for each connection. Handshakes
+//! happen off the accept loop, with one time-out for all.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use crate::config::Transport;
 use crate::fail_point;
 use crate::identity::Identify;
 use crate::limits;
 use crate::session::{self, Shared};
 use crate::sessions::Connections;
 use crate::tls;
+use crate::websocket;
 
-/// How long a TLS handshake may take.
+/// How long the handshakes of a connection may take, TLS and WebSocket.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// One MQTT listener.
 pub struct Listener {
     /// Bound.
     pub socket: TcpListener,
+    /// How to come in by it.
+    pub door: Arc<Door>,
+}
+
+/// What stands between a listener's socket and a session.
+pub struct Door {
     /// Who clients are.
     pub identify: Identify,
     /// TLS, if the listener has it.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// What carries MQTT within.
+    pub transport: Transport,
 }
 
 /// Accepts until the hub stops; then waits for its connections to finish.
@@ -60,13 +72,9 @@ pub async fn run(
         };
         // Acks are small and wanted at once; a socket that refuses the option still works.
         socket.set_nodelay(true).ok();
-        let (shared, identify) = (Arc::clone(&shared), listener.identify.clone());
-        let tls = listener.tls.clone();
+        let (shared, door) = (Arc::clone(&shared), Arc::clone(&listener.door));
         tasks.spawn(async move {
-            match tls {
-                None => session::serve(shared, identify, Vec::new(), socket).await,
-                Some(tls) => secured(shared, identify, tls, socket).await,
-            }
+            come_in(shared, &door, socket).await;
             drop(place);
         });
     }
@@ -74,13 +82,34 @@ pub async fn run(
     while tasks.join_next().await.is_some() {}
 }
 
-async fn secured(shared: Arc<Shared>, identify: Identify, tls: Arc<rustls::ServerConfig>, socket: TcpStream) {
-    let handshake = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(tls).accept(socket)).await;
+async fn come_in(shared: Arc<Shared>, door: &Door, socket: TcpStream) {
+    let by = Instant::now() + HANDSHAKE;
+    let Some(tls) = &door.tls else {
+        return speak(shared, door, Vec::new(), socket, by).await;
+    };
+    let handshake = tokio::time::timeout_at(by, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await;
     let Ok(Ok(socket)) = handshake else {
         shared.metrics.rejected("accept", "tls_handshake");
         return;
     };
     let certificate = socket.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = certificate.map(tls::identities).unwrap_or_default();
-    session::serve(shared, identify, certificate, socket).await;
+    speak(shared, door, certificate, socket, by).await;
+}
+
+async fn speak<S>(shared: Arc<Shared>, door: &Door, certificate: Vec<String>, socket: S, by: Instant)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let identify = door.identify.clone();
+    match &door.transport {
+        Transport::Tcp => session::serve(shared, identify, certificate, socket).await,
+        Transport::WebSocket { origins } => {
+            let most = usize::try_from(shared.limits.packet_bytes).unwrap_or(usize::MAX);
+            match tokio::time::timeout_at(by, websocket::accept(socket, origins, most)).await {
+                Ok(Ok(socket)) => session::serve(shared, identify, certificate, socket).await,
+                Ok(Err(_)) | Err(_) => shared.metrics.rejected("accept", "websocket_handshake"),
+            }
+        }
+    }
 }

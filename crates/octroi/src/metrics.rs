@@ -40,7 +40,7 @@ pub const CACHED: Duration = Duration::from_secs(1);
 /// that each has its series from the start. Stage `connection` has the names of
 /// `octroi_mqtt::CloseReason`, stage `publish` those of the policy's refusals.
 pub const REJECTIONS: &[(&str, &[&str])] = &[
-    ("accept", &["source_connections", "tls_handshake", "too_many_connections"]),
+    ("accept", &["source_connections", "tls_handshake", "too_many_connections", "websocket_handshake"]),
     (
         "connection",
         &[
@@ -62,7 +62,6 @@ pub const REJECTIONS: &[(&str, &[&str])] = &[
             "not_connect",
             "packet_too_large",
             "protocol_error",
-            "qos_not_supported",
             "quota_exceeded",
             "receive_maximum_exceeded",
             "refused_bad_authentication_method",
@@ -71,7 +70,6 @@ pub const REJECTIONS: &[(&str, &[&str])] = &[
             "refused_client_id_invalid",
             "refused_connection_rate_exceeded",
             "refused_not_authorized",
-            "refused_qos_not_supported",
             "refused_quota_exceeded",
             "refused_server_busy",
             "refused_server_unavailable",
@@ -189,17 +187,17 @@ pub struct Qualification {
 /// Counts of one source.
 #[derive(Debug, Default)]
 pub struct SourceMetrics {
-    received: [AtomicU64; 2],
+    received: [AtomicU64; 3],
     received_bytes: AtomicU64,
     decisions: [[AtomicU64; Level::ALL.len()]; Outcome::ALL.len()],
 }
 
 impl SourceMetrics {
-    /// Messages received at a QoS (0 or 1: QoS 2 is not offered), and their payload bytes.
-    pub fn received(&self, qos: u8, messages: u64, bytes: u64) {
-        let [at_most_once, at_least_once] = &self.received;
-        let count = if qos == 0 { at_most_once } else { at_least_once };
-        count.fetch_add(messages, Ordering::Relaxed);
+    /// Messages received, by QoS, and their payload bytes.
+    pub fn received(&self, by_qos: [u64; 3], bytes: u64) {
+        for (count, messages) in self.received.iter().zip(by_qos).filter(|(_, messages)| *messages > 0) {
+            count.fetch_add(messages, Ordering::Relaxed);
+        }
         self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 

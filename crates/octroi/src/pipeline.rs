@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use octroi_journal::{Entry, ReadError, TargetBit};
-use octroi_mqtt::Refusal as MqttRefusal;
+use octroi_mqtt::{Inadmissible, Refusal as MqttRefusal};
 use octroi_policy::{Input, KeySource, Level, Reason, Text, Timestamp};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
 use crate::fail_point;
 use crate::gate::{Gate, Withheld};
-use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Sender, Shares};
+use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Refused, Sender, Shares};
 use crate::keeper::{Keep, Keeper};
 use crate::ledger::stored;
 use crate::limits;
@@ -94,7 +94,7 @@ impl Ingress {
         intake.count(arrived);
         let Arrived { message, received, source, .. } = *arrived;
         if !message.payload_format_holds() {
-            let refused = (MqttRefusal::PayloadFormatInvalid, Reason::CannotDecode);
+            let refused = Refused::by(Reason::CannotDecode, MqttRefusal::PayloadFormatInvalid);
             return intake.refuse(active, arrived, refused);
         }
         let Some(source) = source else {
@@ -110,7 +110,7 @@ impl Ingress {
         fail_point::reached("ingress.decided");
         let Some(outcome) = stored(decision.outcome) else {
             let reason = reason.unwrap_or(Reason::TopicNotAllowed);
-            return intake.refuse(active, arrived, (MqttRefusal::NotAuthorized, reason));
+            return intake.refuse(active, arrived, Refused::by(reason, MqttRefusal::NotAuthorized));
         };
         let decided = Decided {
             received,
@@ -126,9 +126,10 @@ impl Ingress {
     }
 
     /// A publish that must not become a message (a reserved topic): on record, then refused.
-    pub fn refuse(&self, intake: &mut Intake, active: &Active, arrived: &Arrived<'_>, answer: MqttRefusal) {
+    pub fn refuse(&self, intake: &mut Intake, active: &Active, arrived: &Arrived<'_>, why: Inadmissible) {
         intake.count(arrived);
-        intake.refuse(active, arrived, (answer, Reason::TopicNotAllowed));
+        let refused = Refused { code: why.refusal(), reason: Reason::TopicNotAllowed, said: why.name() };
+        intake.refuse(active, arrived, refused);
     }
 
     /// Hands the chunk to the journal's owner, once the byte budget has room for it. Until then the session

@@ -14,10 +14,12 @@ use octroi_policy::{
 };
 
 mod aggregate;
+mod exchanges;
 mod kept;
 mod pause;
 
 pub use aggregate::{Aggregate, WindowClosed};
+pub use exchanges::{Exchanges, Step};
 pub use kept::{Fate, Kept, Log, What};
 pub use pause::Pause;
 
@@ -35,7 +37,7 @@ pub enum RecordKind {
     Refusal = 0x04,
     /// A policy came into force.
     Epoch = 0x05,
-    /// A persistent MQTT session began.
+    /// A persistent MQTT session began, without anything of an earlier one.
     SessionOpened = 0x06,
     /// It ended.
     SessionEnded = 0x07,
@@ -51,6 +53,10 @@ pub enum RecordKind {
     Aggregate = 0x13,
     /// The way to a target is paused, or resumed.
     Pause = 0x14,
+    /// Packet identifiers of a session's QoS 2 publishes: opened, released.
+    Exchanges = 0x15,
+    /// A persistent MQTT session goes on with another expiry.
+    SessionExpiry = 0x16,
 }
 
 impl RecordKind {
@@ -80,6 +86,8 @@ impl RecordKind {
             Self::WindowClosed,
             Self::Aggregate,
             Self::Pause,
+            Self::Exchanges,
+            Self::SessionExpiry,
         ]
         .into_iter()
         .find(|kind| *kind as u8 == number)
@@ -459,6 +467,10 @@ impl<'a> Input<'a> {
         self.array::<1>(field).map(|[byte]| byte)
     }
 
+    pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, RecordError> {
+        self.array(field).map(u16::from_le_bytes)
+    }
+
     pub(crate) fn u32(&mut self, field: &'static str) -> Result<u32, RecordError> {
         self.array(field).map(u32::from_le_bytes)
     }
@@ -472,7 +484,7 @@ impl<'a> Input<'a> {
     }
 
     pub(crate) fn index(&mut self, field: &'static str) -> Result<usize, RecordError> {
-        self.array(field).map(|bytes| usize::from(u16::from_le_bytes(bytes)))
+        self.u16(field).map(usize::from)
     }
 
     pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, RecordError> {

@@ -266,7 +266,8 @@ async fn listen(config: &Config) -> Result<Vec<listener::Listener>, Failure> {
     for listener in &config.listeners {
         let identify = Identify::prepare(&listener.identify_by).or_exit(Exit::Config)?;
         let tls = listener.tls.as_ref().map(tls::server).transpose().or_exit(Exit::Config)?;
-        listeners.push(listener::Listener { socket: bind(listener.bind).await?, identify, tls });
+        let door = listener::Door { identify, tls, transport: listener.transport.clone() };
+        listeners.push(listener::Listener { socket: bind(listener.bind).await?, door: Arc::new(door) });
     }
     Ok(listeners)
 }

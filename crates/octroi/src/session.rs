@@ -3,8 +3,8 @@
 //! disk. The rules of MQTT are `octroi-mqtt`'s; what happens to a message is
 //! the pipeline's.
 //!
-//! INVARIANT: answers leave in the order the publishes came, each after the
-//! sync of its chunk: one queue, and nothing goes round it.
+//! INVARIANT: answers leave in the order the publishes and releases came, each
+//! after the sync of its chunk: one queue, and nothing goes round it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,21 +12,22 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use octroi_mqtt::{
-    Ack, CloseReason, Connect, ConnectRefusal, DisconnectReason, Event, Grant, Limits, Session,
+    Ack, CloseReason, Connect, ConnectRefusal, DisconnectReason, Event, Grant, Limits, Progress, Publish,
+    Session, Version, Will,
 };
-use octroi_mqtt::{Progress, Version, Will};
+use octroi_policy::{SourceIx, Timestamp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::fail_point;
 use crate::identity::Identify;
-use crate::intake::{Arrived, Intake, Sender};
+use crate::intake::{Arrived, Intake, Refused, Sender};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::pipeline::{Ingress, Pending};
 use crate::policies::Active;
-use crate::sessions::{End, Place, Sessions};
+use crate::sessions::{Asks, End, EnterError, Entered, Place, Sessions};
 
 /// What every session shares.
 pub struct Shared {
@@ -42,12 +43,14 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
 }
 
+/// What an MQTT 5 client is told when the hub stops.
+const STOPPING: Option<&str> = Some("the hub is stopping; send again what is not acknowledged");
+
 /// Who is at the other end.
 struct Peer {
     sender: Sender,
     place: Place,
     ended: oneshot::Receiver<End>,
-    version: Version,
     /// Seconds that the session outlives its connection.
     expiry: u32,
 }
@@ -86,8 +89,8 @@ where
         refusals: (now, 0),
     };
     conversation.run(&mut socket).await;
-    // The peer may be gone already.
-    socket.shutdown().await.ok();
+    // The peer may be gone already, and its next connection waits for this one's end.
+    tokio::time::timeout(limits::FAREWELL, socket.shutdown()).await.ok();
     conversation.end().await;
 }
 
@@ -147,15 +150,16 @@ impl Conversation<'_> {
                 Woken::Answered(true) => self.answer(&mut events),
                 // The journal's owner dropped it: the hub stops, and nothing more is acknowledged.
                 Woken::Answered(false) => {
-                    self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, None, &mut events);
+                    self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, STOPPING, &mut events);
                 }
                 Woken::Ended(End::TakenOver) => {
                     self.taken_over = true;
-                    self.mqtt.disconnect(DisconnectReason::SessionTakenOver, None, &mut events);
+                    let why = Some("the same client connected again");
+                    self.mqtt.disconnect(DisconnectReason::SessionTakenOver, why, &mut events);
                 }
                 Woken::Stopping => {
                     self.finish(&mut events).await;
-                    self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, None, &mut events);
+                    self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, STOPPING, &mut events);
                 }
                 Woken::Tick => self.tick(&mut events),
             }
@@ -179,9 +183,7 @@ impl Conversation<'_> {
                     Event::Publish(publish) => {
                         fail_point::reached("session.decoded");
                         if let Some(peer) = &self.peer {
-                            let (message, receipt) = (&publish.message, Some(publish.receipt));
-                            let sender = &peer.sender;
-                            let arrived = Arrived { sender, message, receipt, at: now, received, source };
+                            let arrived = arrived(&peer.sender, &publish, now, received, source);
                             self.shared.ingress.take(&mut self.intake, &active, &arrived);
                             if self.intake.is_full() {
                                 self.hand_over(&active, until).await;
@@ -190,13 +192,20 @@ impl Conversation<'_> {
                     }
                     Event::Inadmissible(publish, why) => {
                         if let Some(peer) = &self.peer {
-                            let (message, receipt) = (&publish.message, Some(publish.receipt));
-                            let sender = &peer.sender;
-                            let arrived = Arrived { sender, message, receipt, at: now, received, source };
-                            self.shared.ingress.refuse(&mut self.intake, &active, &arrived, why.refusal());
+                            let arrived = arrived(&peer.sender, &publish, now, received, source);
+                            self.shared.ingress.refuse(&mut self.intake, &active, &arrived, why);
                         }
                     }
-                    Event::BridgeState(publish) => self.intake.note(publish.receipt, now),
+                    Event::BridgeState(publish) => {
+                        if let Some(peer) = &self.peer {
+                            self.intake.note(&peer.sender, &publish, now);
+                        }
+                    }
+                    Event::Release(release) => {
+                        if let Some(peer) = &self.peer {
+                            self.intake.release(&peer.sender, release, now);
+                        }
+                    }
                     Event::Will(will) => self.will = Some(will),
                     Event::Connect(connect) => {
                         self.connect(*connect, now).await;
@@ -232,35 +241,55 @@ impl Conversation<'_> {
         let active = self.shared.ingress.policies.current();
         let known = proven.iter().find(|identity| active.source(identity).is_some());
         let refused = match (known, *self.shared.stopping.borrow()) {
-            (_, true) => Some(ConnectRefusal::ServerUnavailable),
-            (None, _) if proven.is_empty() => Some(ConnectRefusal::BadCredentials),
-            (None, _) => Some(ConnectRefusal::NotAuthorized),
+            (_, true) => Some((ConnectRefusal::ServerUnavailable, "the hub is stopping")),
+            (None, _) if proven.is_empty() => {
+                Some((ConnectRefusal::BadCredentials, "certificate, user name or password prove no identity"))
+            }
+            (None, _) => {
+                Some((ConnectRefusal::NotAuthorized, "the policy in force has no source of this identity"))
+            }
             (Some(_), false) => None,
         };
-        if let Some(refusal) = refused {
-            self.mqtt.refuse(refusal, None, &mut events);
-            self.take_ends(events);
-            return;
+        if let Some((refusal, why)) = refused {
+            return self.refuse(refusal, why);
         }
         let Some(identity) = known else { return };
         let assigned = connect.client_id.is_empty().then(random_client_id);
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
         let expiry = if assigned.is_some() { 0 } else { connect.session_expiry };
-        let (place, present, ended) = self
-            .shared
-            .sessions
-            .enter(identity, client_id, connect.clean_start, expiry, &self.shared.ingress.inbox)
-            .await;
+        let asks = Asks { identity, client_id, clean_start: connect.clean_start, expiry };
+        let Entered { place, ended, present, open } =
+            match self.shared.sessions.enter(&asks, now, &self.shared.ingress.inbox).await {
+                Ok(entered) => entered,
+                Err(EnterError::Busy) => {
+                    let why = "this client's earlier connection has not ended yet; connect again";
+                    return self.refuse(ConnectRefusal::ServerBusy, why);
+                }
+                Err(EnterError::Unavailable) => {
+                    let why = "the hub cannot put the session on record; connect again later";
+                    return self.refuse(ConnectRefusal::ServerUnavailable, why);
+                }
+            };
+        let session = place.session().map(str::to_owned);
+        let expiry = if session.is_some() { expiry } else { 0 };
         let grant = Grant {
             session_present: present,
+            open,
             assigned_client_id: assigned,
             receive_maximum: Some(limits::RECEIVE_MAXIMUM),
-            session_expiry: None,
+            // What was asked for, unless it is not kept.
+            session_expiry: (connect.session_expiry != expiry).then_some(expiry),
         };
         let share = self.shared.ingress.shares.of(identity);
-        let sender = Sender { identity: identity.as_str().into(), share };
-        self.peer = Some(Peer { sender, place, ended, version: connect.version, expiry });
+        let sender = Sender { identity: identity.as_str().into(), version: connect.version, session, share };
+        self.peer = Some(Peer { sender, place, ended, expiry });
         self.mqtt.accept(grant, now.into_std(), &mut events);
+        self.take_ends(events);
+    }
+
+    fn refuse(&mut self, refusal: ConnectRefusal, why: &str) {
+        let mut events = Vec::new();
+        self.mqtt.refuse(refusal, Some(why), &mut events);
         self.take_ends(events);
     }
 
@@ -270,7 +299,11 @@ impl Conversation<'_> {
             match event {
                 Event::Closed(closed) => self.closed(closed.reason),
                 Event::Will(will) => self.will = Some(will),
-                Event::Connect(_) | Event::Publish(_) | Event::BridgeState(_) | Event::Inadmissible(..) => {}
+                Event::Connect(_)
+                | Event::Publish(_)
+                | Event::BridgeState(_)
+                | Event::Inadmissible(..)
+                | Event::Release(_) => {}
             }
         }
     }
@@ -287,9 +320,9 @@ impl Conversation<'_> {
                 let Some(receipt) = answer.receipt else { continue };
                 let ack = match answer.refused {
                     None => Ack::Accepted,
-                    Some((refusal, reason)) => {
+                    Some(Refused { code, reason, said }) => {
                         self.count_refusal(reason.name(), now);
-                        Ack::Refused(refusal, Some(reason.name()))
+                        Ack::Refused(code, Some(said))
                     }
                 };
                 if let Err(error) = self.mqtt.acknowledge(receipt, ack, events) {
@@ -300,7 +333,7 @@ impl Conversation<'_> {
             told = self.pending.pop_front_if(|pending| pending.done.try_recv().is_ok());
         }
         if self.refusals.1 > limits::REFUSALS_PER_MINUTE
-            && self.peer.as_ref().is_some_and(|peer| peer.version == Version::V3)
+            && self.peer.as_ref().is_some_and(|peer| peer.sender.version == Version::V3)
         {
             self.mqtt.disconnect(DisconnectReason::Unspecified, None, events);
         }
@@ -351,7 +384,9 @@ impl Conversation<'_> {
     }
 
     async fn write<S: AsyncWrite + Unpin>(&mut self, socket: &mut S) -> std::io::Result<()> {
-        let written = tokio::time::timeout(limits::WRITE_TIMEOUT, async {
+        // Its successor waits for the end of this connection, and may be the same client come back.
+        let within = if self.taken_over { limits::FAREWELL } else { limits::WRITE_TIMEOUT };
+        let written = tokio::time::timeout(within, async {
             socket.write_all_buf(self.mqtt.output()).await?;
             fail_point::reached("session.answered");
             socket.flush().await
@@ -376,8 +411,12 @@ impl Conversation<'_> {
     /// The will, if there is one, and the place in the table.
     async fn end(mut self) {
         let Some(mut peer) = self.peer.take() else { return };
+        // What is not on disk by now is told to nobody: its publisher sends it again.
+        self.pending.clear();
+        let (expiry, inbox) = (self.mqtt.new_session_expiry(), &self.shared.ingress.inbox);
+        self.shared.sessions.release(&mut peer.place, expiry, Instant::now(), inbox);
         if let Some(will) = self.will.take() {
-            let delay = Duration::from_secs(will.delay.min(peer.expiry).into());
+            let delay = Duration::from_secs(will.delay.min(expiry.unwrap_or(peer.expiry)).into());
             // The client that comes back in time takes the will back (MQTT 5 section 3.1.3.2.2).
             let back = !delay.is_zero()
                 && (self.taken_over
@@ -386,7 +425,7 @@ impl Conversation<'_> {
                 self.publish_will(&peer.sender, &will).await;
             }
         }
-        self.shared.sessions.leave(&peer.place);
+        self.shared.sessions.leave(peer.place);
     }
 
     async fn publish_will(&mut self, sender: &Sender, will: &Will) {
@@ -398,7 +437,7 @@ impl Conversation<'_> {
         let arrived = Arrived {
             sender,
             message: &will.message,
-            receipt: None,
+            publish: None,
             at: Instant::now(),
             received: ingress.clock.now(),
             source: active.source(&sender.identity),
@@ -412,6 +451,16 @@ impl Conversation<'_> {
             pending.done.await.ok();
         }
     }
+}
+
+fn arrived<'a>(
+    sender: &'a Sender,
+    publish: &'a Publish,
+    at: Instant,
+    received: Timestamp,
+    source: Option<SourceIx>,
+) -> Arrived<'a> {
+    Arrived { sender, message: &publish.message, publish: Some(publish), at, received, source }
 }
 
 fn front(pending: &mut VecDeque<Pending>) -> &mut Pending {

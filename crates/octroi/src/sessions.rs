@@ -2,15 +2,21 @@
 //! known so that a client that connects again takes its old session over; the
 //! persistent ones are on record in the journal, so that Session Present is
 //! answered truly after a restart and publishers send again what was not
-//! acknowledged.
+//! acknowledged. Their open QoS 2 packet identifiers are on record too, and
+//! nowhere else: the journal's owner is asked for them at CONNECT.
 //!
 //! Client ids are scoped by identity: nobody takes over another's session.
+//!
+//! INVARIANT: one connection at a time uses a session. The next one begins
+//! after what the one before handed over is on record or dropped for good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
+use tokio::time::Instant;
 
 use crate::committer::{Control, Inbox};
 use crate::ledger;
@@ -29,86 +35,300 @@ pub enum End {
 #[derive(Debug, Default)]
 pub struct Sessions {
     table: Mutex<Table>,
-    numbers: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Table {
-    connected: BTreeMap<String, (u64, oneshot::Sender<End>)>,
-    persistent: BTreeMap<String, u32>,
+    connected: BTreeMap<String, Seat>,
+    persistent: BTreeMap<String, Persistent>,
+    /// Those that nobody is connected to, by when they end.
+    expiring: BTreeSet<(Instant, String)>,
 }
 
-/// A connection's place in the table; its end is told through `ended`.
+/// Where the latest connection of a client sits.
+#[derive(Debug)]
+struct Seat {
+    end: oneshot::Sender<End>,
+    /// Held by the connection that uses the session: the next one waits for it.
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Persistent {
+    /// Seconds; `u32::MAX`: never.
+    expiry: u32,
+    /// While nobody is connected to it.
+    until: Option<Instant>,
+}
+
+/// What a CONNECT asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asks<'a> {
+    /// Who, as proven.
+    pub identity: &'a str,
+    /// Which of its clients.
+    pub client_id: &'a str,
+    /// Nothing of an earlier session.
+    pub clean_start: bool,
+    /// Seconds that the session is to outlive its connection.
+    pub expiry: u32,
+}
+
+/// A connection's place in the table.
 #[derive(Debug)]
 pub struct Place {
     key: String,
-    number: u64,
+    persistent: bool,
+    gate: Option<OwnedMutexGuard<()>>,
+}
+
+/// A connection that has its place.
+#[derive(Debug)]
+pub struct Entered {
+    /// To be given back by [`Sessions::release`], then [`Sessions::leave`].
+    pub place: Place,
+    /// Told when the same client connects again.
+    pub ended: oneshot::Receiver<End>,
+    /// Whether an earlier session goes on.
+    pub present: bool,
+    /// Its QoS 2 packet identifiers that were not released.
+    pub open: Vec<u16>,
+}
+
+/// Why a client does not get its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnterError {
+    /// Its earlier connection does not end.
+    Busy,
+    /// The journal takes no note of the session: no room on disk, or the hub stops.
+    Unavailable,
+}
+
+/// How a session begins.
+struct Begun {
+    present: bool,
+    open: Vec<u16>,
+    persistent: bool,
+}
+
+impl Place {
+    /// The session as it stands on record; `None`: it ends with its connection.
+    #[must_use]
+    pub fn session(&self) -> Option<&str> {
+        self.persistent.then_some(self.key.as_str())
+    }
 }
 
 fn key_of(identity: &str, client_id: &str) -> String {
     format!("{identity}\0{client_id}")
 }
 
+/// When a session that nobody is connected to ends; `None`: never.
+fn end_of(expiry: u32, now: Instant) -> Option<Instant> {
+    (expiry != u32::MAX).then(|| now + Duration::from_secs(expiry.into()))
+}
+
 impl Sessions {
-    /// With these persistent sessions, from the journal.
+    /// With these persistent sessions, from the journal: nobody is connected to them as of `now`.
     #[must_use]
-    pub fn new(persistent: BTreeMap<String, u32>) -> Self {
-        let table = Table { connected: BTreeMap::new(), persistent };
-        Self { table: Mutex::new(table), numbers: AtomicU64::new(0) }
+    pub fn new(on_record: &BTreeMap<String, u32>, now: Instant) -> Self {
+        let mut table = Table::default();
+        for (key, expiry) in on_record {
+            let until = end_of(*expiry, now);
+            table.expiring.extend(until.map(|until| (until, key.clone())));
+            table.persistent.insert(key.clone(), Persistent { expiry: *expiry, until });
+        }
+        Self { table: Mutex::new(table) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a connection, ends the one it takes over, and says whether state of an earlier session is held.
-    /// A persistent session is on disk when this returns.
-    pub async fn enter(
-        &self,
-        identity: &str,
-        client_id: &str,
-        clean_start: bool,
-        expiry: u32,
-        inbox: &Inbox,
-    ) -> (Place, bool, oneshot::Receiver<End>) {
-        let key = key_of(identity, client_id);
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+    /// Enters a connection: ends the one it takes over, waits until that has let go of the session, and
+    /// begins or goes on with it. What it says of a persistent session is on disk when it returns.
+    ///
+    /// # Errors
+    /// See [`EnterError`]; then no state of the session has changed.
+    pub async fn enter(&self, asks: &Asks<'_>, now: Instant, inbox: &Inbox) -> Result<Entered, EnterError> {
+        let key = key_of(asks.identity, asks.client_id);
         let (end, ended) = oneshot::channel();
-        let (present, note) = {
-            let mut table = self.lock();
-            if let Some((_, old)) = table.connected.insert(key.clone(), (number, end)) {
-                old.send(End::TakenOver).ok();
-            }
-            let known = table.persistent.contains_key(&key);
-            let note = if expiry > 0 && !known && table.persistent.len() < limits::SESSIONS {
-                table.persistent.insert(key.clone(), expiry);
-                Some((RecordKind::SessionOpened, ledger::session_opened_record(&key, expiry)))
-            } else if expiry == 0 && known {
-                table.persistent.remove(&key);
-                Some((RecordKind::SessionEnded, ledger::session_ended_record(&key)))
-            } else {
-                None
-            };
-            (known && !clean_start, note)
+        let gate = self.sit(&key, end);
+        let Ok(gate) = tokio::time::timeout(limits::TAKE_OVER, gate.lock_owned()).await else {
+            self.stand_up(&key);
+            return Err(EnterError::Busy);
         };
-        if let Some((kind, bytes)) = note {
-            let (done, told) = oneshot::channel();
-            inbox.control(Control::Note { kind, bytes, done: Some(done) });
-            // Without room on disk the session is not promised: the next one is told that it is new.
-            if told.await.is_err() {
-                self.lock().persistent.remove(&key);
+        let mut place = Place { key, persistent: false, gate: Some(gate) };
+        match self.begin(&place.key, asks, now, inbox).await {
+            Ok(Begun { present, open, persistent }) => {
+                place.persistent = persistent;
+                Ok(Entered { place, ended, present, open })
+            }
+            Err(error) => {
+                self.leave(place);
+                Err(error)
             }
         }
-        (Place { key, number }, present, ended)
+    }
+
+    /// Registers the latest connection and tells the one before.
+    fn sit(&self, key: &str, end: oneshot::Sender<End>) -> Arc<tokio::sync::Mutex<()>> {
+        let mut table = self.lock();
+        if let Some(seat) = table.connected.get_mut(key) {
+            std::mem::replace(&mut seat.end, end).send(End::TakenOver).ok();
+            return Arc::clone(&seat.gate);
+        }
+        let gate = Arc::default();
+        table.connected.insert(key.to_owned(), Seat { end, gate: Arc::clone(&gate) });
+        gate
+    }
+
+    /// Takes the seat away once nobody holds or awaits its gate any more.
+    fn stand_up(&self, key: &str) {
+        let mut table = self.lock();
+        if table.connected.get(key).is_some_and(|seat| Arc::strong_count(&seat.gate) == 1) {
+            table.connected.remove(key);
+        }
+    }
+
+    /// The session, new or gone on with. INVARIANT: the caller holds the gate, so that nobody else changes
+    /// this session, and everything of the earlier connection was handed over or dropped.
+    async fn begin(
+        &self,
+        key: &str,
+        asks: &Asks<'_>,
+        now: Instant,
+        inbox: &Inbox,
+    ) -> Result<Begun, EnterError> {
+        let known = self.lock().take_up(key);
+        self.sweep(now, inbox);
+        let Some(known) = known else {
+            let persistent = asks.expiry > 0 && self.open(key, asks.expiry, inbox).await;
+            return Ok(Begun { present: false, open: Vec::new(), persistent });
+        };
+        let begun = self.go_on(key, known, asks, now, inbox).await;
+        if begun.is_none() {
+            // As it was: it expires as it would have.
+            self.lock().put_down(key, known.expiry, known.until.or(end_of(known.expiry, now)));
+        }
+        begun.ok_or(EnterError::Unavailable)
+    }
+
+    /// A session that is on record. `None`: what must be on record could not be.
+    async fn go_on(
+        &self,
+        key: &str,
+        known: Persistent,
+        asks: &Asks<'_>,
+        now: Instant,
+        inbox: &Inbox,
+    ) -> Option<Begun> {
+        // Also a barrier: what the earlier connection handed over is on record, or never will be.
+        let (reply, told) = oneshot::channel();
+        inbox.control(Control::Exchanges { session: key.to_owned(), reply });
+        let open = told.await.ok()?;
+        let present = !asks.clean_start && known.until.is_none_or(|until| now < until);
+        let note = match asks.expiry {
+            0 => Some((RecordKind::SessionEnded, ledger::session_ended_record(key))),
+            expiry if !present => Some((RecordKind::SessionOpened, ledger::session_record(key, expiry))),
+            expiry if expiry != known.expiry => {
+                Some((RecordKind::SessionExpiry, ledger::session_record(key, expiry)))
+            }
+            _ => None,
+        };
+        if let Some((kind, bytes)) = note
+            && !note_down(inbox, kind, bytes).await
+        {
+            return None;
+        }
+        let persistent = asks.expiry > 0;
+        if persistent {
+            self.lock().put_down(key, asks.expiry, None);
+        }
+        Some(Begun { present, open: if present { open } else { Vec::new() }, persistent })
+    }
+
+    /// A session that is not on record yet. Without room it is not promised: the next one is told that it is
+    /// new.
+    async fn open(&self, key: &str, expiry: u32, inbox: &Inbox) -> bool {
+        let room = self.lock().persistent.len() < limits::SESSIONS;
+        let noted =
+            room && note_down(inbox, RecordKind::SessionOpened, ledger::session_record(key, expiry)).await;
+        if noted {
+            self.lock().put_down(key, expiry, None);
+        }
+        noted
+    }
+
+    /// Takes a few of the sessions that have expired off the record.
+    fn sweep(&self, now: Instant, inbox: &Inbox) {
+        for _ in 0..limits::SESSIONS_SWEPT {
+            let mut table = self.lock();
+            let Some((until, key)) = table.expiring.first().cloned().filter(|(until, _)| *until <= now)
+            else {
+                return;
+            };
+            table.expiring.remove(&(until, key.clone()));
+            table.persistent.remove(&key);
+            drop(table);
+            tell(inbox, RecordKind::SessionEnded, ledger::session_ended_record(&key));
+        }
+    }
+
+    /// The connection uses its session no more: the next one may. `expiry`: what its DISCONNECT said.
+    pub fn release(&self, place: &mut Place, expiry: Option<u32>, now: Instant, inbox: &Inbox) {
+        let Some(gate) = place.gate.take() else { return };
+        if place.persistent
+            && let Some(Persistent { expiry: before, .. }) = self.lock().take_up(&place.key)
+        {
+            match expiry.unwrap_or(before) {
+                0 => tell(inbox, RecordKind::SessionEnded, ledger::session_ended_record(&place.key)),
+                expiry => {
+                    self.lock().put_down(&place.key, expiry, end_of(expiry, now));
+                    if expiry != before {
+                        let record = ledger::session_record(&place.key, expiry);
+                        tell(inbox, RecordKind::SessionExpiry, record);
+                    }
+                }
+            }
+        }
+        drop(gate);
     }
 
     /// The connection is gone.
-    pub fn leave(&self, place: &Place) {
-        let mut table = self.lock();
-        if table.connected.get(&place.key).is_some_and(|(number, _)| *number == place.number) {
-            table.connected.remove(&place.key);
-        }
+    pub fn leave(&self, place: Place) {
+        let Place { key, gate, .. } = place;
+        drop(gate);
+        self.stand_up(&key);
     }
+}
+
+impl Table {
+    /// Takes a session out of the table, if it is there.
+    fn take_up(&mut self, key: &str) -> Option<Persistent> {
+        let known = self.persistent.remove(key)?;
+        if let Some(until) = known.until {
+            self.expiring.remove(&(until, key.to_owned()));
+        }
+        Some(known)
+    }
+
+    fn put_down(&mut self, key: &str, expiry: u32, until: Option<Instant>) {
+        self.expiring.extend(until.map(|until| (until, key.to_owned())));
+        self.persistent.insert(key.to_owned(), Persistent { expiry, until });
+    }
+}
+
+/// Writes a note; whether it is on disk.
+async fn note_down(inbox: &Inbox, kind: RecordKind, bytes: Vec<u8>) -> bool {
+    let (done, told) = oneshot::channel();
+    inbox.control(Control::Note { kind, bytes, done: Some(done) });
+    told.await.is_ok()
+}
+
+/// Writes a note that nobody waits for: lost with a full disk, it lets a session live for longer.
+fn tell(inbox: &Inbox, kind: RecordKind, bytes: Vec<u8>) {
+    inbox.control(Control::Note { kind, bytes, done: None });
 }
 
 /// Counts connections, to bound them.
@@ -142,36 +362,4 @@ impl Drop for Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_client_takes_over_its_own_session_and_nobody_elses() {
-        let (sessions, inbox) = (Sessions::default(), Inbox::default());
-        let (first, present, mut ended) = sessions.enter("id:a", "c", true, 0, &inbox).await;
-        assert!(!present);
-        let (_other, _, _keep) = sessions.enter("id:b", "c", true, 0, &inbox).await;
-        assert!(ended.try_recv().is_err(), "another identity takes nothing over");
-        let (_second, _, _end) = sessions.enter("id:a", "c", true, 0, &inbox).await;
-        assert_eq!(ended.try_recv(), Ok(End::TakenOver));
-        sessions.leave(&first);
-        assert_eq!(sessions.lock().connected.len(), 2, "the one that was taken over takes nobody with it");
-    }
-
-    #[tokio::test]
-    async fn a_session_on_record_is_present_unless_the_start_is_clean() {
-        let inbox = Inbox::default();
-        let sessions = Sessions::new(BTreeMap::from([(key_of("id:a", "c"), 60)]));
-        assert!(sessions.enter("id:a", "c", false, 60, &inbox).await.1);
-        assert!(!sessions.enter("id:a", "c", true, 60, &inbox).await.1);
-    }
-
-    #[test]
-    fn connections_are_bounded_and_given_back() {
-        let connections = Connections::default();
-        let one = connections.take(1);
-        assert!(one.is_some() && connections.take(1).is_none());
-        drop(one);
-        assert_eq!(connections.count(), 0);
-    }
-}
+mod tests;

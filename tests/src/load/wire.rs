@@ -13,11 +13,22 @@ pub enum Version {
     V5,
 }
 
+/// The delivery guarantee of a publish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Qos {
+    AtLeastOnce,
+    ExactlyOnce,
+}
+
 /// What the hub sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A PUBACK; the reason code is 0 in 3.1.1.
     Ack { packet: u16, reason: u8 },
+    /// A PUBREC; the reason code is 0 in 3.1.1.
+    Received { packet: u16, reason: u8 },
+    /// A PUBCOMP.
+    Complete { packet: u16 },
     /// A DISCONNECT (MQTT 5), with its reason code.
     Disconnect(u8),
 }
@@ -26,21 +37,30 @@ pub enum Answer {
 pub struct Wire {
     stream: TcpStream,
     version: Version,
+    session_present: bool,
     buffer: Vec<u8>,
 }
 
 impl Wire {
     /// Connects; `Err` with `PermissionDenied` if the CONNACK refuses (its code in the message).
     pub fn connect(hub: SocketAddr, version: Version, client: &str, user: &str) -> io::Result<Self> {
+        Self::open(hub, version, &connect(version, client, user))
+    }
+
+    /// The same with a CONNECT already encoded.
+    pub fn open(hub: SocketAddr, version: Version, connect: &[u8]) -> io::Result<Self> {
         let mut stream = TcpStream::connect_timeout(&hub, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(Duration::from_secs(60)))?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(&connect(version, client, user))?;
-        let mut wire = Self { stream, version, buffer: Vec::new() };
+        stream.write_all(connect)?;
+        let mut wire = Self { stream, version, session_present: false, buffer: Vec::new() };
         let (first, body) = wire.packet()?.ok_or_else(|| io::Error::from(ErrorKind::TimedOut))?;
         match (first, body.get(1)) {
-            (0x20, Some(0)) => Ok(wire),
+            (0x20, Some(0)) => {
+                wire.session_present = body[0] & 1 == 1;
+                Ok(wire)
+            }
             (0x20, Some(code)) => {
                 Err(io::Error::new(ErrorKind::PermissionDenied, format!("CONNACK {code:#04x}")))
             }
@@ -48,7 +68,12 @@ impl Wire {
         }
     }
 
-    /// Sends QoS 1 publishes, already encoded by [`publish`].
+    /// Whether the hub goes on with an earlier session.
+    pub fn session_present(&self) -> bool {
+        self.session_present
+    }
+
+    /// Sends packets, already encoded by [`publish`] and [`pubrel`].
     pub fn send(&mut self, packets: &[u8]) -> io::Result<()> {
         self.stream.write_all(packets)
     }
@@ -58,8 +83,11 @@ impl Wire {
         self.stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
         let Some((first, body)) = self.packet()? else { return Ok(None) };
         let byte = |at: usize| body.get(at).copied().unwrap_or(0);
+        let packet = u16::from_be_bytes([byte(0), byte(1)]);
         match first {
-            0x40 => Ok(Some(Answer::Ack { packet: u16::from_be_bytes([byte(0), byte(1)]), reason: byte(2) })),
+            0x40 => Ok(Some(Answer::Ack { packet, reason: byte(2) })),
+            0x50 => Ok(Some(Answer::Received { packet, reason: byte(2) })),
+            0x70 => Ok(Some(Answer::Complete { packet })),
             0xE0 => Ok(Some(Answer::Disconnect(byte(0)))),
             other => Err(io::Error::new(ErrorKind::InvalidData, format!("unexpected packet {other:#04x}"))),
         }
@@ -96,11 +124,19 @@ impl Wire {
     }
 }
 
-/// A QoS 1 PUBLISH.
-pub fn publish(version: Version, packet: u16, again: bool, topic: &str, payload: &[u8], into: &mut Vec<u8>) {
+/// A PUBLISH.
+pub fn publish(
+    (version, qos): (Version, Qos),
+    packet: u16,
+    again: bool,
+    topic: &str,
+    payload: &[u8],
+    into: &mut Vec<u8>,
+) {
     let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
     let length = 2 + topic.len() + 2 + properties.len() + payload.len();
-    into.push(if again { 0x3A } else { 0x32 });
+    let qos = if qos == Qos::ExactlyOnce { 4 } else { 2 };
+    into.push(0x30 | u8::from(again) << 3 | qos);
     remaining_length(length, into);
     string(topic, into);
     into.extend(packet.to_be_bytes());
@@ -108,19 +144,58 @@ pub fn publish(version: Version, packet: u16, again: bool, topic: &str, payload:
     into.extend(payload);
 }
 
+/// A PUBREL.
+pub fn pubrel(packet: u16, into: &mut Vec<u8>) {
+    into.extend([0x62, 2]);
+    into.extend(packet.to_be_bytes());
+}
+
+/// A will of MQTT 5, QoS 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Will<'a> {
+    /// Seconds.
+    pub delay: u32,
+    pub topic: &'a str,
+    pub payload: &'a str,
+}
+
 /// CONNECT with a session that outlives the connection, and no password (`username-only`).
-fn connect(version: Version, client: &str, user: &str) -> Vec<u8> {
+pub fn connect(version: Version, client: &str, user: &str) -> Vec<u8> {
+    let properties: &[u8] = match version {
+        Version::V311 => &[],
+        Version::V5 => &[5, 0x11, 0, 0, 0x0E, 0x10], // session expiry: one hour
+    };
+    let mut body = connect_head(version, 0x80, properties); // user name; no clean start
+    string(client, &mut body);
+    string(user, &mut body);
+    packet(0x10, &body)
+}
+
+/// The same in MQTT 5 with a will.
+pub fn connect_with_will(client: &str, user: &str, will: Will<'_>) -> Vec<u8> {
+    let mut body = connect_head(Version::V5, 0x8C, &[5, 0x11, 0, 0, 0x0E, 0x10]);
+    string(client, &mut body);
+    body.extend([5, 0x18]);
+    body.extend(will.delay.to_be_bytes());
+    string(will.topic, &mut body);
+    string(will.payload, &mut body);
+    string(user, &mut body);
+    packet(0x10, &body)
+}
+
+fn connect_head(version: Version, flags: u8, properties: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     string("MQTT", &mut body);
     body.push(if version == Version::V5 { 5 } else { 4 });
-    body.push(0x80); // user name; no clean start
+    body.push(flags);
     body.extend(60_u16.to_be_bytes());
-    if version == Version::V5 {
-        body.extend([5, 0x11, 0, 0, 0x0E, 0x10]); // session expiry: one hour
-    }
-    string(client, &mut body);
-    string(user, &mut body);
-    let mut packet = vec![0x10];
+    body.extend(properties);
+    body
+}
+
+/// A packet: its first byte, its length, its content.
+pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+    let mut packet = vec![first];
     remaining_length(body.len(), &mut packet);
     packet.extend(body);
     packet
@@ -171,10 +246,14 @@ mod tests {
     #[test]
     fn a_publish_is_what_the_standard_draws() {
         let mut bytes = Vec::new();
-        publish(Version::V311, 10, false, "a/b", b"xy", &mut bytes);
+        publish((Version::V311, Qos::AtLeastOnce), 10, false, "a/b", b"xy", &mut bytes);
         assert_eq!(bytes, b"\x32\x09\x00\x03a/b\x00\x0axy");
         bytes.clear();
-        publish(Version::V5, 10, true, "a/b", b"xy", &mut bytes);
+        publish((Version::V5, Qos::AtLeastOnce), 10, true, "a/b", b"xy", &mut bytes);
         assert_eq!(bytes, b"\x3a\x0a\x00\x03a/b\x00\x0a\x00xy");
+        bytes.clear();
+        publish((Version::V311, Qos::ExactlyOnce), 10, false, "a/b", b"xy", &mut bytes);
+        pubrel(10, &mut bytes);
+        assert_eq!(bytes, b"\x34\x09\x00\x03a/b\x00\x0axy\x62\x02\x00\x0a");
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use octroi_tests::hub::Hub;
 use octroi_tests::load::wire::{Answer, Wire, publish};
-use octroi_tests::load::{Load, Plan, Stream, Version};
+use octroi_tests::load::{Load, Plan, Qos, Stream, Version};
 use octroi_tests::oracle::{Evidence, judge};
 use octroi_tests::process::wait_until;
 use octroi_tests::{needs, policy, report};
@@ -58,7 +58,14 @@ fn is_told(hub: &Hub, version: Version, stream: &Stream, client: &str) {
     let mut wire = Wire::connect(hub.mqtt(), version, client, stream.user).unwrap();
     let mut packet = Vec::new();
     let (topic, payload) = (stream.topic.replace("%N%", "99"), stream.payload.replace("%N%", "99"));
-    publish(version, 1, false, &topic, payload.replace("%ID%", "1").as_bytes(), &mut packet);
+    publish(
+        (version, Qos::AtLeastOnce),
+        1,
+        false,
+        &topic,
+        payload.replace("%ID%", "1").as_bytes(),
+        &mut packet,
+    );
     wire.send(&packet).unwrap();
     let told = wire.answer(Duration::from_secs(15));
     match version {
@@ -155,7 +162,7 @@ fn latencies(hub: &Hub, client: &str, messages: u32) -> Vec<Duration> {
     for message in 0..messages {
         let mut packet = Vec::new();
         let payload = payload.replace("%ID%", &message.to_string());
-        publish(Version::V5, 1, false, &topic, payload.as_bytes(), &mut packet);
+        publish((Version::V5, Qos::AtLeastOnce), 1, false, &topic, payload.as_bytes(), &mut packet);
         let since = Instant::now();
         wire.send(&packet).unwrap();
         let answer = wire.answer(Duration::from_secs(10)).unwrap();

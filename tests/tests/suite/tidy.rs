@@ -79,11 +79,11 @@ fn files() -> Vec<(String, String)> {
     found.iter().filter_map(|path| Some((name(path), fs::read_to_string(path).ok()?))).collect()
 }
 
-fn sources() -> Vec<(String, String)> {
+pub(crate) fn sources() -> Vec<(String, String)> {
     files().into_iter().filter(|(path, _)| path.ends_with(".rs")).collect()
 }
 
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("`{path}`: {error}"))
 }
 
@@ -95,7 +95,7 @@ fn product_code(text: &str) -> String {
 }
 
 #[track_caller]
-fn nothing(rule: &str, broken: &[String]) {
+pub(crate) fn nothing(rule: &str, broken: &[String]) {
     assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
 }
 
@@ -215,20 +215,22 @@ fn named_tests(architecture: &str) -> Vec<(String, Vec<String>)> {
     items.into_iter().map(|item| (item.clone(), tests(&item))).collect()
 }
 
+/// Whether a source has that test, named as `path::of::the::function`.
+pub(crate) fn test_exists(sources: &[(String, String)], path: &str) -> bool {
+    let function = path.rsplit("::").next().unwrap_or(path);
+    let head = format!("fn {function}(");
+    sources.iter().any(|(_, text)| {
+        text.match_indices(&head).any(|(at, _)| {
+            let before: Vec<_> = text[..at].lines().rev().take(6).collect();
+            // `#[test]`, `#[tokio::test]`, or a function inside `proptest! {`
+            before.iter().any(|line| line.trim().starts_with("#[test") || line.contains("::test"))
+        })
+    })
+}
+
 #[test]
 fn every_invariant_of_the_architecture_names_a_test_that_exists() {
     let sources = sources();
-    let exists = |path: &str| {
-        let function = path.rsplit("::").next().unwrap_or(path);
-        let head = format!("fn {function}(");
-        sources.iter().any(|(_, text)| {
-            text.match_indices(&head).any(|(at, _)| {
-                let before: Vec<_> = text[..at].lines().rev().take(6).collect();
-                // `#[test]`, `#[tokio::test]`, or a function inside `proptest! {`
-                before.iter().any(|line| line.trim().starts_with("#[test") || line.contains("::test"))
-            })
-        })
-    };
     let invariants = named_tests(&read("ARCHITECTURE.md"));
     assert!(!invariants.is_empty(), "ARCHITECTURE.md lists no invariant");
     let mut broken = Vec::new();
@@ -236,7 +238,12 @@ fn every_invariant_of_the_architecture_names_a_test_that_exists() {
         if tests.is_empty() {
             broken.push(format!("no test named: {invariant}"));
         }
-        broken.extend(tests.iter().filter(|test| !exists(test)).map(|test| format!("no such test: {test}")));
+        broken.extend(
+            tests
+                .iter()
+                .filter(|test| !test_exists(&sources, test))
+                .map(|test| format!("no such test: {test}")),
+        );
     }
     nothing("an invariant is what a test holds", &broken);
 }

@@ -135,7 +135,7 @@ fn the_codec_ignores_what_the_standard_forbids() {
 fn the_v4_encoder_panics_on_codes_of_mqtt_5() {
     use ConnectRefusal::{
         BadAuthenticationMethod, BadCredentials, Banned, ClientIdInvalid, ConnectionRateExceeded,
-        NotAuthorized, QosNotSupported, QuotaExceeded, ServerBusy, ServerUnavailable, TopicNameInvalid,
+        NotAuthorized, QuotaExceeded, ServerBusy, ServerUnavailable, TopicNameInvalid,
     };
     let all = [
         (BadCredentials, 4, 0x86),
@@ -147,7 +147,6 @@ fn the_v4_encoder_panics_on_codes_of_mqtt_5() {
         (BadAuthenticationMethod, 5, 0x8C),
         (QuotaExceeded, 3, 0x97),
         (ConnectionRateExceeded, 3, 0x9F),
-        (QosNotSupported, 5, 0x9B),
         (TopicNameInvalid, 5, 0x90),
     ];
     for (refusal, old, new) in all {

@@ -18,14 +18,14 @@ struct Meant {
 }
 
 impl Meant {
-    fn encode(&self, version: Version) -> Vec<u8> {
+    fn encode(&self, version: Version, packet_id: u16) -> Vec<u8> {
         let properties: Vec<u8> =
             self.user.iter().flat_map(|(key, value)| property::user(key, value)).collect();
         client::Publish {
             topic: &self.topic,
             payload: &self.payload,
             qos: self.qos,
-            packet_id: 1,
+            packet_id,
             dup: self.dup && self.qos != Qos::AtMostOnce,
             retain: self.retain,
             properties: &properties,
@@ -44,7 +44,7 @@ fn meant() -> impl Strategy<Value = Meant> {
     (
         text,
         prop::collection::vec(any::<u8>(), 0..300),
-        prop_oneof![Just(Qos::AtMostOnce), Just(Qos::AtLeastOnce)],
+        prop_oneof![Just(Qos::AtMostOnce), Just(Qos::AtLeastOnce), Just(Qos::ExactlyOnce)],
         any::<bool>(),
         any::<bool>(),
         prop::collection::vec(("[a-zé]{0,9}", "[^\0]{0,9}"), 0..4),
@@ -73,7 +73,7 @@ proptest! {
     #[test]
     fn valid_publishes_arrive_as_meant(version in version(), all in prop::collection::vec(meant(), 1..20)) {
         let mut hub = Hub::connected(version);
-        let bytes: Vec<u8> = all.iter().flat_map(|meant| meant.encode(version)).collect();
+        let bytes: Vec<u8> = all.iter().zip(1..).flat_map(|(meant, id)| meant.encode(version, id)).collect();
         hub.feed(&bytes);
         prop_assert_eq!(hub.reason(), None);
         let seen = hub.publishes();
@@ -82,10 +82,10 @@ proptest! {
             prop_assert_eq!(seen.message.topic(), meant.topic.as_str());
             prop_assert_eq!(seen.message.payload(), &meant.payload[..]);
             prop_assert_eq!((seen.message.qos, seen.message.retain), (meant.qos, meant.retain));
-            prop_assert_eq!(seen.dup, meant.dup && meant.qos == Qos::AtLeastOnce);
+            prop_assert_eq!(seen.dup, meant.dup && meant.qos != Qos::AtMostOnce);
             let user = if version == Version::V5 { &meant.user[..] } else { &[] };
             prop_assert_eq!(seen.message.user_properties(), user);
-            prop_assert_eq!(seen.receipt.wants_acknowledgement(), meant.qos == Qos::AtLeastOnce);
+            prop_assert_eq!(seen.receipt.wants_acknowledgement(), meant.qos != Qos::AtMostOnce);
         }
     }
 
@@ -97,7 +97,7 @@ proptest! {
         sizes in prop::collection::vec(1_usize..40, 1..9),
     ) {
         let mut bytes = client::connect(version, &Connect::new("c"));
-        bytes.extend(all.iter().flat_map(|meant| meant.encode(version)));
+        bytes.extend(all.iter().flat_map(|meant| meant.encode(version, 1)));
         bytes.extend(client::subscribe(version, 9, &["a/#"]));
         bytes.extend(client::disconnect());
         if let Some((at, value)) = damage {

@@ -179,6 +179,8 @@ fn describe(seq: u64, kind: u8, bytes: &[u8]) -> Value {
                 | RecordKind::Intent
                 | RecordKind::Epoch
                 | RecordKind::SessionOpened
+                | RecordKind::SessionExpiry
+                | RecordKind::Exchanges
                 | RecordKind::SessionEnded => Ok(format!("{} bytes", bytes.len())),
             };
             (kind_name(kind), what.unwrap_or_else(|error| error.to_string()))

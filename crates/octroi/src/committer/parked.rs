@@ -40,6 +40,14 @@ impl Parked {
         None
     }
 
+    /// Keeps those alone.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&Append) -> bool) {
+        self.by.retain(|_, parked| {
+            parked.retain(&keeps);
+            !parked.is_empty()
+        });
+    }
+
     /// Puts the chunks of senders whose messages take less by now ahead of what came later. Whoever was told to
     /// keep its messages sends them again by itself.
     pub(super) fn give_back(&mut self, usage: &Usage, waiting: &mut VecDeque<Append>) {

@@ -47,12 +47,26 @@ pub struct RawHub {
 pub struct RawListener {
     /// Address and port.
     pub bind: Option<String>,
+    /// Default `tcp`.
+    pub transport: Option<Carrier>,
+    /// Web pages that may connect by `websocket`, as their `Origin`; default none.
+    pub origins: Option<Vec<String>>,
     /// Who a client is.
     pub identify_by: Option<Identify>,
     /// `file:` with a line `user:$argon2id$…` each, for `password`.
     pub passwords: Option<String>,
     /// TLS.
     pub tls: Option<RawTls>,
+}
+
+/// What carries MQTT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Carrier {
+    /// The connection itself.
+    Tcp,
+    /// WebSocket, subprotocol `mqtt`.
+    WebSocket,
 }
 
 /// Where an identity comes from.
@@ -251,6 +265,11 @@ pub const KEYS: &[(&str, &str)] = &[
     ("hub.policy", "the candidate policy: a directory of `*.toml`, or one file"),
     ("hub.keys_dir", "pseudonymisation keys that the policy names; default `keys/` beside the configuration"),
     ("listener[].bind", "address and port"),
+    ("listener[].transport", "`tcp` (default) or `websocket` (subprotocol `mqtt`); with `tls`, over TLS"),
+    (
+        "listener[].origins",
+        "websocket: web pages that may connect, `https://host`; default none. Without `Origin`, it is no page",
+    ),
     ("listener[].identify_by", "`certificate`, `password`, or `username-only` (loopback)"),
     ("listener[].passwords", "`file:` with a line `user:$argon2id$…` each"),
     ("listener[].tls.certificate", "`file:` PEM chain"),

@@ -292,7 +292,7 @@ pub const TABLE: &[Described] = &[
         help: "Messages received, by quality of service.",
         samples: |out, series, policy| {
             for (id, source) in policy.sources(series) {
-                for (qos, count) in ["0", "1"].iter().zip(&source.received) {
+                for (qos, count) in ["0", "1", "2"].iter().zip(&source.received) {
                     out.count(&[id, qos], count);
                 }
             }

@@ -70,9 +70,9 @@ fn every_series_of_a_policy_exists_at_0_from_its_activation_on() {
 fn what_happened_is_counted_where_it_happened() {
     let metrics = Metrics::new("0.1.0").unwrap();
     metrics.policy_activated(&names(&["a", "ab"], &["dc"]));
-    metrics.source("a").received(1, 3, 120);
+    metrics.source("a").received([0, 3, 0], 120);
     metrics.source("a").decided(Outcome::Routed, Level::Personal, 3);
-    metrics.source("ab").received(0, 1, 7);
+    metrics.source("ab").received([1, 0, 0], 7);
     metrics.target("dc").delivered(Level::Personal, 2, 80);
     metrics.target("dc").gate_blocked(1);
     metrics.target("dc").outlet_failed(OutletError::Retry);
@@ -133,7 +133,7 @@ fn unknown_ids_add_no_series() {
     metrics.policy_activated(&names(&["a"], &["dc"]));
     let before = text(&metrics, Status::default());
     for n in 0..10_000 {
-        metrics.source(&format!("made-up-{n}")).received(1, 1, 1);
+        metrics.source(&format!("made-up-{n}")).received([0, 1, 0], 1);
         metrics.target(&format!("made-up-{n}")).gate_blocked(1);
         metrics.rejected("publish", &format!("made-up-{n}"));
     }
@@ -156,9 +156,9 @@ fn a_new_policy_keeps_what_is_counted_in_and_drops_the_rest() {
     let metrics = Metrics::new("0.1.0").unwrap();
     metrics.policy_activated(&names(&["gone", "live", "stays"], &[]));
     let live = metrics.source("live");
-    metrics.source("stays").received(1, 2, 0);
+    metrics.source("stays").received([0, 2, 0], 0);
     metrics.policy_activated(&names(&["stays"], &[]));
-    live.received(1, 1, 0);
+    live.received([0, 1, 0], 0);
     let text = text(&metrics, Status::default());
     assert!(text.contains("{source=\"stays\",qos=\"1\"} 2\n"));
     assert!(text.contains("{source=\"live\",qos=\"1\"} 1\n"));

@@ -61,7 +61,7 @@ pub(super) fn open(
 
     fail_point::reached("boot.index_is_open");
     let (failed_tell, failed) = mpsc::channel(8);
-    let sessions = Sessions::new(ledger.sessions.clone());
+    let sessions = Sessions::new(&ledger.sessions, Instant::now());
     let (errands_tell, errands) = std::sync::mpsc::sync_channel(limits::ERRANDS);
     let mut parts = Parts {
         started: clock.now(),
