@@ -56,7 +56,7 @@ const POINTS: [(&str, u64); 66] = [
     ("disk.after_directory_sync", 12),
     ("disk.before_remove", 1),
     ("disk.after_remove", 1),
-    ("relay.read", 40),
+    ("relay.read", 8),
     (DROP_ONE, 1),
     ("relay.gated", 100),
     ("relay.offered", 100),
