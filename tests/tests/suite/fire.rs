@@ -102,7 +102,7 @@ const RANDOM: &str = "at a random moment";
 /// A point that is not reached in this time is a round that failed.
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 /// How long each policy is in force: each change has what is in flight gated again.
-const EACH_POLICY: Duration = Duration::from_millis(300);
+const EACH_POLICY: Duration = Duration::from_millis(500);
 /// What a leg's kills may have sent twice, under one id: a policy that changes between two lives withholds a part
 /// of a batch that is on its target already, and the rest is sent in another batch.
 const REPEATS: usize = 20 * LEG as usize;
