@@ -56,19 +56,19 @@ const POINTS: [(&str, u64); 66] = [
     ("disk.after_directory_sync", 12),
     ("disk.before_remove", 1),
     ("disk.after_remove", 1),
-    ("relay.read", 40),
+    ("relay.read", 8),
     (DROP_ONE, 1),
     ("relay.gated", 100),
     ("relay.offered", 100),
-    ("relay.intent_is_on_record", 8),
-    ("relay.acknowledged", 8),
+    ("relay.intent_is_on_record", 3),
+    ("relay.acknowledged", 3),
     ("relay.withheld_is_kept", 1),
-    ("relay.cursor_is_handed_over", 8),
+    ("relay.cursor_is_handed_over", 3),
     ("relay.rewound", 6),
-    ("archive.before_file_sync", 10),
-    ("archive.before_rename", 10),
-    ("archive.after_rename", 10),
-    ("archive.written", 8),
+    ("archive.before_file_sync", 3),
+    ("archive.before_rename", 3),
+    ("archive.after_rename", 3),
+    ("archive.written", 3),
     ("keeper.copied", 2),
     ("keeper.kept", 1),
     ("keeper.announced", 2),
@@ -102,7 +102,7 @@ const RANDOM: &str = "at a random moment";
 /// A point that is not reached in this time is a round that failed.
 const REACHED_WITHIN: Duration = Duration::from_secs(30);
 /// How long each policy is in force: each change has what is in flight gated again.
-const EACH_POLICY: Duration = Duration::from_millis(300);
+const EACH_POLICY: Duration = Duration::from_millis(500);
 /// What a leg's kills may have sent twice, under one id: a policy that changes between two lives withholds a part
 /// of a batch that is on its target already, and the rest is sent in another batch.
 const REPEATS: usize = 20 * LEG as usize;
