@@ -215,11 +215,7 @@ fn one_source_that_fills_the_quarantine_and_its_share_of_the_journal_holds_up_no
     let most = quantile(&alone, part).mul_f64(1.2) + Duration::from_millis(10);
     assert!(quantile(&beside, part) <= most, "{:?} beside a flood", quantile(&beside, part));
 
-    // Room comes back: what was purged is no more, and the flood goes on by itself.
-    let stood_at = load.acknowledged();
-    let purged = hub.cli(&["quarantine", "purge", "--all", "--because", "a test"]);
-    assert_eq!(purged.code, 0, "{}{}", purged.out, purged.err);
-    wait_until("the flood goes on", Duration::from_secs(60), || load.acknowledged() > stood_at + 100);
-    let outcome = load.stop(Duration::from_secs(90));
+    // What is still open was never acknowledged, and stays its publisher's.
+    let outcome = load.stop(Duration::from_secs(1));
     assert_eq!(outcome.disordered_acks, 0);
 }
