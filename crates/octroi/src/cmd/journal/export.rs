@@ -252,6 +252,8 @@ impl Export<'_> {
             | RecordKind::Epoch
             | RecordKind::SessionOpened
             | RecordKind::SessionEnded
+            | RecordKind::SessionExpiry
+            | RecordKind::Exchanges
             | RecordKind::Fate
             | RecordKind::Boundary
             | RecordKind::Pause
