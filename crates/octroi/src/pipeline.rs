@@ -455,9 +455,6 @@ impl Relay {
             if fail_point::due("relay.drop_one") {
                 continue;
             }
-            if at.withheld.len() >= limits::WITHHELD {
-                return Ok(if asked::to_hold(at) > 0 { Turn::Done } else { Turn::Full });
-            }
             let offered = match RecordKind::from_number(entry.kind) {
                 Some(RecordKind::Message) => self.forward_message(&gate, entry, at)?,
                 Some(RecordKind::Aggregate) => self.forward_aggregate(&gate, entry, at)?,
@@ -475,6 +472,9 @@ impl Relay {
                 }
             }
             (at.next, at.ways) = (entry.seq + 1, 0);
+            if at.withheld.len() >= limits::WITHHELD {
+                return Ok(Turn::Done);
+            }
         }
         for lost in batch.lost() {
             tracing::error!(target = %self.target, first = lost.start, end = lost.end,
@@ -671,7 +671,9 @@ impl Relay {
     /// Hands what is withheld to the hold log, and the cursor to the journal's owner, that at most every
     /// [`limits::CURSOR_EVERY`].
     fn commit(&mut self, at: &mut Position, now: Instant, last: bool) -> Result<(), RelayError> {
-        self.ask_hold(at)?;
+        if at.asked.is_none() && !at.withheld.is_empty() {
+            at.asked = Some(self.ask_hold(at)?);
+        }
         // A cursor is a record too: one that passed nothing of this target's, and holds no segment back, would
         // wake every relay for nothing.
         let worth = at.delivered + at.held > 0 || at.handed < self.watermark.segment();

@@ -21,16 +21,10 @@ use crate::record::{Intent, Log, RecordKind};
 pub(super) enum Asked {
     /// Are these bounds on record?
     Intent(Bounds, oneshot::Receiver<Acked>),
-    /// Are so many of what was withheld, the first, in the hold log?
-    Hold(usize, oneshot::Receiver<bool>),
+    /// Is what was withheld in the hold log?
+    Hold(oneshot::Receiver<bool>),
     /// Is the record that its target refuses in the quarantine?
     Quarantine(u64, oneshot::Receiver<bool>),
-}
-
-/// How many of what is withheld nothing in flight is before.
-pub(super) fn to_hold(at: &Position) -> usize {
-    let lowest = lowest(at);
-    at.withheld.partition_point(|keep| keep.origin < lowest)
 }
 
 impl Relay {
@@ -52,14 +46,20 @@ impl Relay {
                 // No room for the note, or the hub stops: the outlet asks again.
                 Ok(None) => self.pause(patience),
             },
-            Asked::Hold(first, told) => match patience.hear(told) {
-                Err(told) => at.asked = Some(Asked::Hold(first, told)),
+            Asked::Hold(told) => match patience.hear(told) {
+                Err(told) => at.asked = Some(Asked::Hold(told)),
                 Ok(kept) if kept.ok_or_else(gone)? => {
                     fail_point::reached("relay.withheld_is_kept");
-                    at.kept.extend(at.withheld.drain(..first).map(|keep| keep.origin));
+                    at.kept.extend(at.withheld.drain(..).map(|keep| keep.origin));
                 }
-                // What the hold log does not hold stays in the journal.
-                Ok(_) => self.pause(patience),
+                Ok(_) => {
+                    self.pause(patience);
+                    if let Some(first) = at.withheld.first().filter(|_| at.withheld.len() >= limits::WITHHELD)
+                    {
+                        // What the hold log does not hold stays in the journal, and so does what follows.
+                        return Ok(Turn::Rewind(first.origin));
+                    }
+                }
             },
             Asked::Quarantine(seq, told) => match patience.hear(told) {
                 Err(told) => at.asked = Some(Asked::Quarantine(seq, told)),
@@ -87,17 +87,9 @@ impl Relay {
         Asked::Intent(bounds, told)
     }
 
-    /// Asks for what was withheld to be held, as far as nothing before it is in flight.
-    ///
-    /// INVARIANT: a relay hands over in the order of the journal, by which the side log knows what it holds
-    /// already. What is in flight may be withheld yet, in a later epoch.
-    pub(super) fn ask_hold(&self, at: &mut Position) -> Result<(), RelayError> {
-        let first = to_hold(at);
-        if at.asked.is_none() && first > 0 {
-            let keeps = at.withheld.get(..first).unwrap_or_default().to_vec();
-            at.asked = Some(Asked::Hold(first, self.ask_keeper(Log::Hold, keeps)?));
-        }
-        Ok(())
+    /// Asks for what was withheld to be held.
+    pub(super) fn ask_hold(&self, at: &Position) -> Result<Asked, RelayError> {
+        self.ask_keeper(Log::Hold, at.withheld.clone()).map(Asked::Hold)
     }
 
     /// Asks for the record that its target refuses to be quarantined.
