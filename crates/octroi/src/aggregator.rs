@@ -81,7 +81,7 @@ pub enum AggregatorError {
 }
 
 /// An aggregator at work.
-struct Work {
+pub struct Work {
     of: Aggregator,
     book: Book,
     /// By copy: up to when its windows are published, microseconds.
@@ -114,10 +114,18 @@ impl Aggregator {
     /// # Errors
     /// See [`AggregatorError`].
     pub fn run(self, view: &JournalView, generation: u64) -> Result<(), AggregatorError> {
-        let mut work = Work::open(self, view, generation)?;
+        let mut work = self.start(view, generation)?;
         let mut batch = Batch::default();
         while work.step(&mut batch, Patience::Waits)? {}
         Ok(())
+    }
+
+    /// Takes up what was stored. `view` and `generation` are the journal's, as recovered.
+    ///
+    /// # Errors
+    /// See [`AggregatorError`].
+    pub fn start(self, view: &JournalView, generation: u64) -> Result<Work, AggregatorError> {
+        Work::open(self, view, generation)
     }
 }
 
@@ -170,7 +178,10 @@ impl Work {
     }
 
     /// Gathers what there is, publishes what is over, stores it if it is time. Says whether there is another.
-    fn step(&mut self, batch: &mut Batch, patience: Patience) -> Result<bool, AggregatorError> {
+    ///
+    /// # Errors
+    /// See [`AggregatorError`].
+    pub fn step(&mut self, batch: &mut Batch, patience: Patience) -> Result<bool, AggregatorError> {
         let stopping = self.of.stop.load(Ordering::Acquire);
         // Taken before the watermark: what arrived up to here is on disk by then, lateness aside.
         let now = self.of.clock.now();

@@ -202,7 +202,10 @@ impl Keeping {
     }
 
     /// One turn, and what one relay asks. Says whether there is another.
-    fn step(&mut self, batch: &mut Batch, patience: Patience) -> Result<bool, KeeperError> {
+    ///
+    /// # Errors
+    /// A side log cannot be read or written: the hub stops, nothing is lost.
+    pub fn step(&mut self, batch: &mut Batch, patience: Patience) -> Result<bool, KeeperError> {
         let moved = self.turn(batch)?;
         let wait = if moved { Duration::ZERO } else { patience.at_most(limits::RELAY_POLL) };
         match self.requests.0.recv_timeout(wait) {

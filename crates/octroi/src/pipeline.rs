@@ -231,6 +231,8 @@ struct Position {
     next: u64,
     /// Everything below is delivered or in a side log.
     cursor: u64,
+    /// Everything below that was offered is acknowledged: the cursor may be behind it, at what is withheld.
+    acked: u64,
     /// Passed by the cursor since it was last handed over.
     delivered: u64,
     /// The same, withheld.
@@ -356,6 +358,7 @@ impl Relay {
         let mut at = Position {
             next: cursor,
             cursor,
+            acked: cursor,
             gave_way: None,
             epoch: self.epoch(),
             handed: cursor,
@@ -600,9 +603,8 @@ impl Relay {
                 delivered: seen.delivered + delivered,
             }));
         }
-        let withheld_from = at.withheld.first().map(|keep| keep.origin);
-        let done = progress.unacked_from.unwrap_or(at.next).min(withheld_from.unwrap_or(u64::MAX));
-        self.advance(at, done.min(at.next));
+        at.acked = progress.unacked_from.unwrap_or(at.next);
+        self.advance(at, at.acked.min(at.next));
         Ok(Turn::Done)
     }
 
@@ -649,15 +651,16 @@ impl Relay {
         let to = to.max(at.cursor);
         at.open.retain(|(seq, _, _)| *seq < to);
         at.withheld.retain(|keep| keep.origin < to);
-        (at.next, at.in_batch, at.ways) = (to, false, 0);
+        (at.next, at.acked, at.in_batch, at.ways) = (to, at.acked.min(to), false, 0);
         self.reader.seek(to);
         let intents = self.journal.load().ledger.intents_from(self.bit.index(), to);
         self.outlet.rewind(to, &intents);
         fail_point::reached("relay.rewound");
     }
 
-    /// The cursor passes everything below `done`.
+    /// The cursor passes everything below `done`, but for what is withheld and in no side log yet.
     fn advance(&self, at: &mut Position, done: u64) {
+        let done = at.withheld.first().map_or(done, |keep| keep.origin.min(done));
         while let Some((_, withheld, _)) = at.open.pop_front_if(|(seq, _, _)| *seq < done) {
             if withheld { at.held += 1 } else { at.delivered += 1 }
         }
@@ -691,5 +694,6 @@ impl Relay {
 
 /// The lowest record that was offered and is not acknowledged.
 fn lowest(at: &Position) -> u64 {
-    at.open.iter().find(|(_, withheld, _)| !withheld).map_or(at.next, |(seq, _, _)| *seq)
+    let in_flight = |(seq, withheld, _): &&(u64, bool, Timestamp)| !withheld && *seq >= at.acked;
+    at.open.iter().find(in_flight).map_or(at.next, |(seq, _, _)| *seq)
 }

@@ -10,8 +10,7 @@ mod admin_task;
 mod boot;
 mod status_task;
 
-#[cfg(test)]
-pub(crate) use boot::replay;
+pub use boot::replay;
 
 use std::collections::BTreeMap;
 use std::future::Future;

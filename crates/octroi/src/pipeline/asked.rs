@@ -121,7 +121,7 @@ impl Relay {
         match at.open.iter_mut().find(|(open, _, _)| *open == seq) {
             Some(open) => open.1 = true,
             // Refused before it was taken.
-            None => at.held += 1,
+            None => at.open.push_back((seq, true, self.clock.now())),
         }
         self.advance(at, seq + 1);
         Turn::Rewind(seq + 1)

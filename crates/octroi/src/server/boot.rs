@@ -409,7 +409,10 @@ pub(crate) fn open_journal(path: &Path, config: &Config, size: Size) -> Result<(
 }
 
 /// The ledger: the snapshot of the last segment, and what was written behind it.
-pub(crate) fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<Ledger> {
+///
+/// # Errors
+/// A record, or the snapshot, is none of ours.
+pub fn replay(journal: &Journal, recovery: &Recovery) -> anyhow::Result<Ledger> {
     let mut ledger = Ledger::from_snapshot(&recovery.snapshot)?;
     let mut reader = journal.reader(recovery.snapshot_seq);
     let (mut batch, mut at) = (Batch::default(), recovery.snapshot_seq);
