@@ -73,8 +73,6 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    pub(crate) const ALL: [Self; 4] = [Self::Open, Self::Sensitive, Self::Unknown, Self::Foreign];
-
     pub(crate) fn topic(self, device: usize) -> String {
         match self {
             Self::Open => format!("ville/ouvert/d{device}"),
