@@ -278,9 +278,8 @@ impl Sessions {
     /// The connection uses its session no more: the next one may. `expiry`: what its DISCONNECT said.
     pub fn release(&self, place: &mut Place, expiry: Option<u32>, now: Instant, inbox: &Inbox) {
         let Some(gate) = place.gate.take() else { return };
-        if place.persistent
-            && let Some(Persistent { expiry: before, .. }) = self.lock().take_up(&place.key)
-        {
+        let known = if place.persistent { self.lock().take_up(&place.key) } else { None };
+        if let Some(Persistent { expiry: before, .. }) = known {
             match expiry.unwrap_or(before) {
                 0 => tell(inbox, RecordKind::SessionEnded, ledger::session_ended_record(&place.key)),
                 expiry => {

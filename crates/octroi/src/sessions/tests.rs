@@ -31,7 +31,7 @@ impl Hub {
         let inbox = Arc::<Inbox>::default();
         let metrics = Arc::new(Metrics::new("test").unwrap());
         let (watermark, view) = (Arc::default(), Arc::default());
-        let owner = Committer::new(journal, ledger, Arc::clone(&inbox), watermark, view, metrics);
+        let owner = Committer::new((journal, 64 << 20), ledger, Arc::clone(&inbox), watermark, view, metrics);
         let owner = std::thread::spawn(move || drop(owner.run(|| Duration::ZERO)));
         Self { directory, inbox, owner, sessions, now }
     }
