@@ -157,6 +157,26 @@ impl Keeper {
 /// What relays asked for.
 pub struct Requests(Receiver<Request>);
 
+/// Where a side log reads the journal.
+pub struct Feed {
+    bit: TargetBit,
+    reader: Reader,
+    /// Everything below is in the side log, or not for it.
+    cursor: u64,
+    /// The cursor as last handed over.
+    handed: u64,
+    /// Copied since.
+    copied: u64,
+}
+
+impl Feed {
+    /// For what carries this bit, from where the journal says that the side log is.
+    #[must_use]
+    pub fn new(bit: TargetBit, reader: Reader, cursor: u64) -> Self {
+        Self { bit, reader, cursor, handed: cursor, copied: 0 }
+    }
+}
+
 /// What the keeper's thread owns.
 pub struct Keeping {
     /// What relays ask for.
@@ -168,7 +188,7 @@ pub struct Keeping {
     /// The hold log.
     pub hold: SideLog,
     /// Where each side log reads the journal: its bit, a reader, its cursor.
-    pub feeds: [(TargetBit, Reader, u64); 2],
+    pub feeds: [Feed; 2],
     /// The journal's generation.
     pub generation: u64,
     /// The journal's owner.
@@ -224,6 +244,7 @@ impl Keeping {
         self.quarantine.reindex(&self.state)?;
         self.hold.reindex(&self.state)?;
         let copied = self.copy(0, batch)? | self.copy(1, batch)?;
+        self.hand_over();
         Ok(copied | self.leave(batch)?)
     }
 
@@ -247,39 +268,46 @@ impl Keeping {
 
     /// Copies one batch of what was quarantined or held on arrival. Says whether there may be more.
     fn copy(&mut self, feed: usize, batch: &mut Batch) -> Result<bool, KeeperError> {
-        let Some((bit, reader, cursor)) = self.feeds.get_mut(feed) else { return Ok(false) };
-        if *cursor >= self.watermark.get() {
+        let log = feed;
+        let Some(feed) = self.feeds.get_mut(log) else { return Ok(false) };
+        if feed.cursor >= self.watermark.get() {
             return Ok(false);
         }
-        reader.next(Some(*bit), limits::RELAY_READ_BYTES, batch).map_err(KeeperError::Journal)?;
+        feed.reader.next(Some(feed.bit), limits::RELAY_READ_BYTES, batch).map_err(KeeperError::Journal)?;
         let mut keeps = Vec::new();
-        let mut assigned = 0;
         for entry in batch.iter().filter(|entry| entry.kind == RecordKind::Message as u8) {
-            assigned += 1;
             keeps.push(kept_on_arrival(self.generation, entry.seq, entry.bytes, &self.policies));
         }
-        let (bit, end, before) = (*bit, batch.end(), *cursor);
-        if end <= *cursor {
+        let end = batch.end();
+        if end <= feed.cursor {
             return Ok(false);
         }
-        let side = if feed == 0 { &mut self.quarantine } else { &mut self.hold };
+        let side = if log == 0 { &mut self.quarantine } else { &mut self.hold };
         if !side.keep(&keeps, &self.state)? {
             // What the side log does not hold stays in the journal; tried again, not at once.
-            reader.seek(*cursor);
+            feed.reader.seek(feed.cursor);
             return Ok(false);
         }
         fail_point::reached("keeper.copied");
-        *cursor = end;
-        // A cursor alone is a record too: it is written only where it passed something, or held a segment back.
-        if assigned > 0 || before < self.watermark.segment() {
-            self.inbox.control(Control::Advance {
-                target: bit,
-                cursor: end,
-                delivered: assigned,
-                withheld: 0,
-            });
-        }
+        feed.cursor = end;
+        feed.copied += keeps.len() as u64;
         Ok(true)
+    }
+
+    /// Hands over the cursors that passed something, or hold a segment back: each is a record too.
+    fn hand_over(&mut self) {
+        let segment = self.watermark.segment();
+        for feed in &mut self.feeds {
+            if feed.cursor > feed.handed && (feed.copied > 0 || feed.handed < segment) {
+                self.inbox.control(Control::Advance {
+                    target: feed.bit,
+                    cursor: feed.cursor,
+                    delivered: std::mem::take(&mut feed.copied),
+                    withheld: 0,
+                });
+                feed.handed = feed.cursor;
+            }
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::committer::{Committer, Control, Ended, Inbox};
 use crate::config::{Config, Environment, OutletConfig};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::fail_point;
-use crate::keeper::{Errand, Keeper, Keeping, Leaving, Requests, SideLog};
+use crate::keeper::{Errand, Feed, Keeper, Keeping, Leaving, Requests, SideLog};
 use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::limits;
@@ -178,7 +178,7 @@ fn start_keeper(
     parts.side_logs = [(Log::Quarantine, &quarantine), (Log::Hold, &hold)]
         .map(|(log, side)| (log, (side.generation(), side.reader())))
         .into();
-    let feed = |bit: TargetBit| (bit, parts.reader.at(cursor(parts, bit)), cursor(parts, bit));
+    let feed = |bit: TargetBit| Feed::new(bit, parts.reader.at(cursor(parts, bit)), cursor(parts, bit));
     let active = parts.policies.current();
     let bits = active.bits.clone();
     let ledger = &parts.journal.load().ledger;

@@ -15,7 +15,7 @@ use octroi::backlog::{Lane, Place};
 use octroi::clock::Clock;
 use octroi::committer::{Committer, Control, Ended, Inbox, JournalView, Watermark};
 use octroi::intake::Shares;
-use octroi::keeper::{Errand, Keeper, Keeping, Leaving, Pick, Report, Requests, SideLog};
+use octroi::keeper::{Errand, Feed, Keeper, Keeping, Leaving, Pick, Report, Requests, SideLog};
 use octroi::ledger::{Ledger, epoch_record};
 use octroi::limits;
 use octroi::metrics::Metrics;
@@ -216,7 +216,7 @@ impl Shared {
         (requests, errands): (Requests, Receiver<Errand>),
         leaving: Leaving,
     ) -> Keeping {
-        let feed = |bit: TargetBit| (bit, self.reader.at(self.cursor(bit)), self.cursor(bit));
+        let feed = |bit: TargetBit| Feed::new(bit, self.reader.at(self.cursor(bit)), self.cursor(bit));
         Keeping {
             requests,
             errands,

@@ -92,7 +92,7 @@ impl Place {
         let view: Arc<ArcSwap<JournalView>> = Arc::default();
         let feed = |bit: TargetBit| {
             let cursor = journal.targets().iter().find(|target| target.bit == bit).unwrap().cursor;
-            (bit, journal.reader(cursor), cursor)
+            Feed::new(bit, journal.reader(cursor), cursor)
         };
         let side_log = |log: Log| {
             let (journal, recovery) = self.journal(log.name());
