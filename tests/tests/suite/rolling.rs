@@ -42,6 +42,9 @@ fn assert_kept(hub: &Hub, kafka: &Kafka, outcomes: &[Outcome], title: &str) {
 
 #[test]
 fn brokers_that_fall_one_after_the_other_lose_nothing_and_keep_the_order_of_each_device() {
+    if !needs::time_enough() {
+        return;
+    }
     let _machine = needs::exclusive();
     let Some(mut kafka) = needs::kafka_of(THREE) else { return };
     let topics = [OPEN, SENSITIVE];
@@ -129,6 +132,9 @@ fn part(hub: &mut Hub, load: &Load, follower: &Follower, lasts: Duration) -> Par
 
 #[test]
 fn a_target_behind_a_black_hole_slows_no_other_and_then_gets_everything() {
+    if !needs::time_enough() {
+        return;
+    }
     let _machine = needs::exclusive();
     let Some(kafka) = needs::kafka_of(Shape { nodes: 1, proxied: true }) else { return };
     kafka.create_topics(&[OPEN, SENSITIVE, WASTE], 2);
