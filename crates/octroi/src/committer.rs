@@ -373,6 +373,10 @@ impl Committer {
             (false, true) => limits::SHOW_EVERY,
             (false, false) => limits::SEAL_AFTER,
         };
+        // While publishers press, what is being decided joins the group: fewer syncs, and fewer answers to read.
+        if self.watermark.pressed() {
+            std::thread::yield_now();
+        }
         let (chunks, controls) = self.inbox.take(full, patience.at_most(wait));
         if chunks.is_empty() {
             self.watermark.pressed.store(false, Ordering::Relaxed);
