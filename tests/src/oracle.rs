@@ -5,8 +5,10 @@
 //! about the hub's own counters.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::delivered::Delivered;
+use crate::hub::Hub;
 use crate::load::{Outcome, Stream};
 use crate::metrics::Scrape;
 use crate::report;
@@ -22,6 +24,13 @@ pub struct Evidence<'a> {
     pub scrape: &'a Scrape,
     /// Records that a target may hold twice: what an outlet may have in flight, times its restarts.
     pub repeats_allowed: usize,
+}
+
+/// Judges a run of which everything goes to archives, once they are drained: an archive repeats nothing at all.
+pub fn judge_archives(hub: &Hub, streams: &[Stream], outcomes: &[Outcome], within: Duration) -> Verdict {
+    let scrape = hub.drained(within);
+    let delivered = hub.archives();
+    judge(&Evidence { streams, outcomes, delivered: &delivered, scrape: &scrape, repeats_allowed: 0 })
 }
 
 /// What breaks each invariant, as sentences; all empty: all kept.

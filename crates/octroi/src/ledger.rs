@@ -98,11 +98,8 @@ impl Tally {
     /// Counts a record's targets; all there is to count for a message that has an origin: where that moved
     /// in the balance, the fate beside it says.
     pub fn assign(&mut self, targets: u64, received: Timestamp) {
-        let mut rest = targets;
-        while rest != 0 {
-            let bit = rest.trailing_zeros() as usize;
-            rest &= rest - 1;
-            if let Some(assigned) = self.assigned.get_mut(bit) {
+        for bit in bits_of(targets) {
+            if let Some(assigned) = self.assigned.get_mut(usize::from(bit)) {
                 *assigned += 1;
             }
         }
@@ -402,8 +399,7 @@ impl Ledger {
 
     /// Records below `end` were assigned to these targets.
     pub fn assigned(&mut self, targets: u64, end: u64) {
-        let bits = (0_u8..64).filter(|bit| targets >> bit & 1 == 1);
-        self.assigned_below.extend(bits.map(|bit| (bit, end)));
+        self.assigned_below.extend(bits_of(targets).map(|bit| (bit, end)));
     }
 
     /// A target is done with everything below `upto`, the batches there too.
@@ -452,6 +448,17 @@ impl Ledger {
         let passed_all = self.assigned_below.get(&target).is_some_and(|end| served >= *end);
         if passed_all { pending.abs() } else { pending.min(0).abs() }
     }
+}
+
+/// The bits of a record's or a chunk's targets, lowest first.
+fn bits_of(targets: u64) -> impl Iterator<Item = u8> {
+    let mut rest = targets;
+    std::iter::from_fn(move || {
+        let below = rest.checked_sub(1)?;
+        let bit = rest.trailing_zeros();
+        rest &= below;
+        u8::try_from(bit).ok()
+    })
 }
 
 fn signed(count: u64) -> i64 {

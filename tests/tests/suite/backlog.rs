@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use octroi_tests::hub::Hub;
 use octroi_tests::load::{Load, Plan, Stream, Version};
-use octroi_tests::oracle::{Evidence, judge};
+use octroi_tests::oracle::judge_archives;
 use octroi_tests::process::{holds_within, wait_until};
 use octroi_tests::{needs, policy, report};
 
@@ -127,16 +127,8 @@ fn a_dead_target_holds_no_more_disk_than_what_waits_for_it_over_kills_and_gets_i
     hub.clear(DEAD);
     hub.kill();
     hub.run();
-    let scrape = hub.drained(patience);
-    let delivered = hub.archives();
-    let evidence = Evidence {
-        streams: &streams,
-        outcomes: &[much, little],
-        delivered: &delivered,
-        scrape: &scrape,
-        repeats_allowed: 0,
-    };
-    judge(&evidence).assert_kept("one target down, two kills, and back");
+    judge_archives(&hub, &streams, &[much, little], patience)
+        .assert_kept("one target down, two kills, and back");
     hub.terminate();
     hub.run();
     let backlogs: Vec<_> = fs::read_dir(hub.data().join("backlog")).unwrap().collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use octroi_tests::hub::Hub;
 use octroi_tests::load::wire::{Answer, Wire, publish};
 use octroi_tests::load::{Load, Plan, Qos, Stream, Version};
-use octroi_tests::oracle::{Evidence, judge};
+use octroi_tests::oracle::judge_archives;
 use octroi_tests::process::wait_until;
 use octroi_tests::{needs, policy, report};
 
@@ -93,11 +93,7 @@ fn arrives(hub: &Hub, streams: &[Stream], loads: Vec<Load>, title: &str) {
     resumes(&loads);
     let outcomes: Vec<_> = loads.into_iter().map(|load| load.stop(Duration::from_secs(90))).collect();
     assert!(outcomes.iter().all(|outcome| outcome.messages().all(|sent| sent.acknowledged)));
-    let scrape = hub.drained(Duration::from_secs(180));
-    let delivered = hub.archives();
-    let evidence =
-        Evidence { streams, outcomes: &outcomes, delivered: &delivered, scrape: &scrape, repeats_allowed: 0 };
-    judge(&evidence).assert_kept(title);
+    judge_archives(hub, streams, &outcomes, Duration::from_secs(180)).assert_kept(title);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use octroi_tests::hub::Hub;
 use octroi_tests::load::{Load, Plan, Version};
-use octroi_tests::oracle::{Evidence, judge};
+use octroi_tests::oracle::judge_archives;
 use octroi_tests::process::wait_until;
 use octroi_tests::{needs, policy, report};
 
@@ -52,16 +52,7 @@ fn rounds(count: u32, versions: &[Version]) {
         assert_eq!(hub.policy_in_force(), in_force, "after kill {round}");
     }
     let outcomes: Vec<_> = loads.into_iter().map(|load| load.stop(Duration::from_secs(60))).collect();
-    let scrape = hub.drained(Duration::from_secs(120));
-    let delivered = hub.archives();
-    let evidence = Evidence {
-        streams: &policy::ALL,
-        outcomes: &outcomes,
-        delivered: &delivered,
-        scrape: &scrape,
-        repeats_allowed: 0, // an archive promises none at all
-    };
-    let verdict = judge(&evidence);
+    let verdict = judge_archives(&hub, &policy::ALL, &outcomes, Duration::from_secs(120));
     report::table(
         "kill -9",
         &[

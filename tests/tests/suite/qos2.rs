@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use octroi_tests::hub::Hub;
 use octroi_tests::load::{Load, Plan, Qos, Version};
-use octroi_tests::oracle::{Evidence, judge};
+use octroi_tests::oracle::judge_archives;
 use octroi_tests::process::wait_until;
 use octroi_tests::{needs, policy, report};
 
@@ -30,16 +30,7 @@ fn rounds(count: u32) {
         hub.run();
     }
     let outcomes: Vec<_> = loads.into_iter().map(|load| load.stop(Duration::from_secs(60))).collect();
-    let scrape = hub.drained(Duration::from_secs(120));
-    let delivered = hub.archives();
-    let evidence = Evidence {
-        streams: &policy::ALL,
-        outcomes: &outcomes,
-        delivered: &delivered,
-        scrape: &scrape,
-        repeats_allowed: 0,
-    };
-    let verdict = judge(&evidence);
+    let verdict = judge_archives(&hub, &policy::ALL, &outcomes, Duration::from_secs(120));
     let sum = |of: fn(&octroi_tests::load::Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     report::table(
         "kill -9 at QoS 2",

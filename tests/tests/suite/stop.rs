@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use octroi_tests::hub::Hub;
 use octroi_tests::load::{Load, Plan, Version};
-use octroi_tests::oracle::{Evidence, judge};
+use octroi_tests::oracle::judge_archives;
 use octroi_tests::process::wait_until;
 use octroi_tests::{needs, policy, report};
 
@@ -41,16 +41,8 @@ fn a_stop_under_load_loses_nothing_and_the_next_start_goes_on() {
         hub.run();
     }
     let outcomes = [load.stop(Duration::from_secs(60))];
-    let scrape = hub.drained(Duration::from_secs(60));
-    let delivered = hub.archives();
-    let evidence = Evidence {
-        streams: &policy::ALL,
-        outcomes: &outcomes,
-        delivered: &delivered,
-        scrape: &scrape,
-        repeats_allowed: 0,
-    };
-    judge(&evidence).assert_kept("SIGTERM under load, three times");
+    judge_archives(&hub, &policy::ALL, &outcomes, Duration::from_secs(60))
+        .assert_kept("SIGTERM under load, three times");
 }
 
 #[test]

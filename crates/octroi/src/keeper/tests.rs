@@ -407,18 +407,24 @@ fn a_clock_set_back_revives_nothing_over_a_restart_too() {
     hub.crash();
 }
 
-#[test]
-fn what_is_withheld_only_after_something_behind_it_was_is_held_too() {
-    let place = Place::new(THEN);
+/// Two on their way to a target that takes nothing, and a policy under which the later one is held.
+fn with_the_later_of_two_held(place: &Place, outbox: &Outbox) -> (Hub, hub::Relaying) {
     let mut hub = place.open(AS_IT_IS);
-    let outbox = Outbox::default();
     outbox.take_nothing(true);
-    let relay = hub.relay("dc-rennes", &outbox);
+    let relay = hub.relay("dc-rennes", outbox);
     hub.publish(COUNT);
     hub.publish(PLATE);
     hub.until(|_| outbox.queued() == 2);
     hub.activate(LAPSED);
     hub.until(|hub| hub.kept(Log::Hold) == 1 && outbox.queued() == 1);
+    (hub, relay)
+}
+
+#[test]
+fn what_is_withheld_only_after_something_behind_it_was_is_held_too() {
+    let place = Place::new(THEN);
+    let outbox = Outbox::default();
+    let (mut hub, relay) = with_the_later_of_two_held(&place, &outbox);
     hub.activate(ELSEWHERE);
     hub.until(|hub| hub.kept(Log::Hold) == 2);
     outbox.take_nothing(false);
@@ -432,15 +438,8 @@ fn what_is_withheld_only_after_something_behind_it_was_is_held_too() {
 #[test]
 fn what_is_in_the_hold_log_goes_from_there_alone_though_its_relay_goes_back_over_it() {
     let place = Place::new(THEN);
-    let mut hub = place.open(AS_IT_IS);
     let outbox = Outbox::default();
-    outbox.take_nothing(true);
-    let relay = hub.relay("dc-rennes", &outbox);
-    hub.publish(COUNT);
-    hub.publish(PLATE);
-    hub.until(|_| outbox.queued() == 2);
-    hub.activate(LAPSED);
-    hub.until(|hub| hub.kept(Log::Hold) == 1 && outbox.queued() == 1);
+    let (mut hub, relay) = with_the_later_of_two_held(&place, &outbox);
     hub.activate(AS_IT_IS);
     hub.until(|hub| hub.kept(Log::Hold) == 0);
     outbox.take_nothing(false);
