@@ -39,17 +39,23 @@ fn run(bytes: &[u8], mut seed: Option<u32>, now: Instant) -> Outcome {
         output_bytes: 256,
         ..Limits::default()
     };
-    let mut session = Session::new(Arc::new(limits.clone()), now);
-    let mut outcome = Outcome { events: Vec::new(), output: Vec::new() };
-    let (mut input, mut rest) = (BytesMut::new(), bytes);
+    let mut hub = Hub {
+        session: Session::new(Arc::new(limits.clone()), now),
+        limits,
+        input: BytesMut::new(),
+        outcome: Outcome { events: Vec::new(), output: Vec::new() },
+        acknowledged: 0,
+    };
+    let mut rest = bytes;
     while !rest.is_empty() {
         let (piece, after) = rest.split_at(step(&mut seed, rest.len()));
         rest = after;
-        input.extend_from_slice(piece);
-        if !turn(&mut session, &mut input, &limits, &mut outcome, now) {
+        hub.input.extend_from_slice(piece);
+        if !hub.turn(now) {
             break;
         }
     }
+    let Hub { mut session, mut outcome, .. } = hub;
     session.connection_lost(&mut outcome.events);
     outcome.output.extend_from_slice(session.output());
     check(&outcome, bytes.len());
@@ -63,57 +69,68 @@ fn step(seed: &mut Option<u32>, most: usize) -> usize {
     usize::try_from(*seed >> 27).unwrap_or(0).clamp(1, most)
 }
 
-/// Until the session wants input; false once it is closed.
-fn turn(
-    session: &mut Session,
-    input: &mut BytesMut,
-    limits: &Limits,
-    outcome: &mut Outcome,
-    now: Instant,
-) -> bool {
-    for _ in 0..=3 * input.len() + 8 {
-        let before = outcome.events.len();
-        let progress = session.receive(input, now, 3, &mut outcome.events);
-        assert!(outcome.events.len() <= before + 3 + 2);
-        assert!(session.in_flight() <= 4 * usize::from(limits.receive_maximum));
-        assert!(session.output().len() <= limits.output_bytes + 512);
-        match progress {
-            Progress::NeedInput(missing) => {
-                assert!(missing > 0 && input.len() < 4096);
-                return true;
-            }
-            Progress::Closed => return false,
-            Progress::EventsFull => {}
-            Progress::OutputFull => outcome.output.extend_from_slice(&session.output().split()),
-            Progress::AwaitHub if session.in_flight() == 0 => session.accept(
-                Grant { assigned_client_id: Some("assigned".to_owned()), ..Grant::default() },
-                now,
-                &mut outcome.events,
-            ),
-            Progress::AwaitHub => acknowledge(session, outcome),
-        }
-    }
-    assert!(session.closed().is_some(), "no progress");
-    false
+/// The other side of a session: what it was given and what it answered.
+struct Hub {
+    session: Session,
+    limits: Limits,
+    input: BytesMut,
+    outcome: Outcome,
+    /// How many receipts were answered. What came again has a turn in the flight and no receipt, so that
+    /// the flight's length does not tell.
+    acknowledged: usize,
 }
 
-/// Acknowledges what is in flight, every third publish with a refusal.
-fn acknowledge(session: &mut Session, outcome: &mut Outcome) {
-    let receipts: Vec<_> = outcome
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::Publish(publish) | Event::BridgeState(publish) | Event::Inadmissible(publish, _) => {
-                publish.receipt.sequence.map(|_| publish.receipt)
+impl Hub {
+    /// Until the session wants input; false once it is closed.
+    fn turn(&mut self, now: Instant) -> bool {
+        for _ in 0..=3 * self.input.len() + 8 {
+            let before = self.outcome.events.len();
+            let progress = self.session.receive(&mut self.input, now, 3, &mut self.outcome.events);
+            assert!(self.outcome.events.len() <= before + 3 + 2);
+            assert!(self.session.in_flight() <= 4 * usize::from(self.limits.receive_maximum));
+            assert!(self.session.output().len() <= self.limits.output_bytes + 512);
+            match progress {
+                Progress::NeedInput(missing) => {
+                    assert!(missing > 0 && self.input.len() < 4096);
+                    return true;
+                }
+                Progress::Closed => return false,
+                Progress::EventsFull => {}
+                Progress::OutputFull => {
+                    self.outcome.output.extend_from_slice(&self.session.output().split());
+                }
+                Progress::AwaitHub if self.session.in_flight() == 0 => self.session.accept(
+                    Grant { assigned_client_id: Some("assigned".to_owned()), ..Grant::default() },
+                    now,
+                    &mut self.outcome.events,
+                ),
+                Progress::AwaitHub => self.acknowledge(),
             }
-            Event::Release(release) => Some(release.receipt),
-            Event::Connect(_) | Event::Will(_) | Event::Closed(_) => None,
-        })
-        .collect();
-    let done = receipts.len().saturating_sub(session.in_flight());
-    for (at, receipt) in receipts.into_iter().enumerate().skip(done) {
-        let ack = if at % 3 == 2 { Ack::Refused(Refusal::NotAuthorized, Some("no")) } else { Ack::Accepted };
-        assert!(session.acknowledge(receipt, ack, &mut outcome.events).is_ok());
+        }
+        assert!(self.session.closed().is_some(), "no progress");
+        false
+    }
+
+    /// Acknowledges what is in flight, every third publish with a refusal.
+    fn acknowledge(&mut self) {
+        let receipts: Vec<_> = self
+            .outcome
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Publish(publish) | Event::BridgeState(publish) | Event::Inadmissible(publish, _) => {
+                    publish.receipt.sequence.map(|_| publish.receipt)
+                }
+                Event::Release(release) => Some(release.receipt),
+                Event::Connect(_) | Event::Will(_) | Event::Closed(_) => None,
+            })
+            .collect();
+        for (at, receipt) in receipts.into_iter().enumerate().skip(self.acknowledged) {
+            let ack =
+                if at % 3 == 2 { Ack::Refused(Refusal::NotAuthorized, Some("no")) } else { Ack::Accepted };
+            assert!(self.session.acknowledge(receipt, ack, &mut self.outcome.events).is_ok());
+            self.acknowledged += 1;
+        }
     }
 }
 
