@@ -28,6 +28,7 @@ use octroi_policy::aggregate::{Aggregate as Made, AggregatePlan, Publication, Ta
 use octroi_policy::{CopyInfo, KeySource, Timestamp};
 use tokio::sync::oneshot;
 
+use crate::clock::PolicyClock;
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
 use crate::fail_point;
 use crate::gate::{Gate, Way};
@@ -35,7 +36,6 @@ use crate::ledger::{Done, Tally};
 use crate::limits;
 use crate::metrics::{Metrics, OTHER, TargetMetrics};
 use crate::patience::Patience;
-use crate::pipeline::PolicyClock;
 use crate::policies::{Active, Policies};
 use crate::record::{Aggregate, Message, RecordKind, WindowClosed};
 use book::{Book, BookError, Place};

@@ -27,11 +27,11 @@ use octroi_journal::{Batch, CommitError, ReadError, Reader, TargetBit};
 use octroi_policy::{Reason, Timestamp};
 use tokio::sync::oneshot;
 
+use crate::clock::PolicyClock;
 use crate::committer::{Control, Inbox, Watermark};
 use crate::fail_point;
 use crate::limits;
 use crate::patience::Patience;
-use crate::pipeline::PolicyClock;
 use crate::policies::Policies;
 use crate::record::{Kept, Log, Message, RecordKind, StoredOutcome};
 use crate::state::State;

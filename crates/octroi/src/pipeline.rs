@@ -9,21 +9,22 @@
 //! it, or a side log holds it.
 
 mod asked;
+mod reports;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use octroi_journal::{Entry, ReadError, TargetBit};
 use octroi_mqtt::{Inadmissible, Refusal as MqttRefusal};
-use octroi_policy::{Input, KeySource, Level, Reason, Text, Timestamp};
+use octroi_policy::{Input, KeySource, Reason, Text, Timestamp};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
 use crate::backlog::{Reading, Source};
-use crate::clock::Clock;
+use crate::clock::PolicyClock;
 use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
 use crate::fail_point;
 use crate::gate::{Gate, Withheld};
@@ -31,34 +32,13 @@ use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Refused, Sender, S
 use crate::keeper::{Keep, Keeper};
 use crate::ledger::stored;
 use crate::limits;
-use crate::metrics::{OutletError, TargetMetrics};
-use crate::outlet::{DeliverError, Outlet, Progress};
+use crate::metrics::TargetMetrics;
+use crate::outlet::{DeliverError, Outlet};
 use crate::patience::Patience;
 use crate::policies::{Active, Policies};
 use crate::record::{Aggregate, Message, RecordKind};
 use crate::status::OutletState;
 use asked::Asked;
-
-/// Policy time: the wall clock, or the latest time on record where that is
-/// later. A clock set back does not revive a lapsed qualification.
-pub struct PolicyClock {
-    wall: Arc<dyn Clock>,
-    latest: AtomicI64,
-}
-
-impl PolicyClock {
-    /// From this wall clock, never before `latest`.
-    #[must_use]
-    pub fn new(wall: Arc<dyn Clock>, latest: Timestamp) -> Self {
-        Self { wall, latest: AtomicI64::new(latest.0) }
-    }
-
-    /// Now, for decisions.
-    pub fn now(&self) -> Timestamp {
-        let wall = self.wall.now().0;
-        Timestamp(self.latest.fetch_max(wall, Ordering::Relaxed).max(wall))
-    }
-}
 
 // ── In: admit → decide → append → (synced) → ack ────────────────────────────
 
@@ -569,80 +549,6 @@ impl Relay {
         match self.outlet.poll(wait, now) {
             Ok(progress) => self.progressed(progress, at, now),
             Err(error) => self.failed(error, at),
-        }
-    }
-
-    fn progressed(
-        &mut self,
-        progress: Progress,
-        at: &mut Position,
-        now: Timestamp,
-    ) -> Result<Turn, RelayError> {
-        let mut delivered = 0;
-        for (level, count) in Level::ALL.iter().zip(progress.delivered) {
-            self.metrics.delivered(*level, count.records, count.bytes);
-            delivered += count.records;
-        }
-        if delivered > 0 {
-            fail_point::reached("relay.acknowledged");
-        }
-        at.asked = progress.intend.map(|bounds| self.ask_intent(bounds));
-        let seen = self.view.load();
-        let oldest = at.open.front().map(|(_, _, received)| *received);
-        if seen.state != progress.state
-            || seen.reason != progress.reason
-            || delivered > 0
-            || seen.oldest != oldest
-        {
-            let since = if seen.state == progress.state { seen.since } else { now };
-            self.view.store(Arc::new(RelayView {
-                state: progress.state,
-                reason: progress.reason,
-                since,
-                oldest,
-                delivered: seen.delivered + delivered,
-            }));
-        }
-        at.acked = progress.unacked_from.unwrap_or(at.next);
-        self.advance(at, at.acked.min(at.next));
-        Ok(Turn::Done)
-    }
-
-    fn failed(&mut self, error: DeliverError, at: &mut Position) -> Result<Turn, RelayError> {
-        let lowest = lowest(at);
-        let kind = match &error {
-            DeliverError::Full => return Ok(Turn::Done),
-            DeliverError::Retry { .. } | DeliverError::Rewind { .. } => OutletError::Retry,
-            DeliverError::Reject { .. } => OutletError::Reject,
-            DeliverError::Blocked { .. } => OutletError::Blocked,
-            DeliverError::Fatal { .. } => OutletError::Fatal,
-        };
-        self.metrics.outlet_failed(kind);
-        match error {
-            DeliverError::Full | DeliverError::Retry { .. } => Ok(Turn::Done),
-            DeliverError::Reject { seq, reason } => {
-                tracing::error!(target = %self.target, seq, reason, "the target refuses this record alone: to quarantine");
-                self.ask_quarantine(seq, reason, at)
-            }
-            DeliverError::Rewind { reason } | DeliverError::Fatal { reason } => {
-                tracing::warn!(target = %self.target, %reason, from = lowest, "records are sent again");
-                Ok(Turn::Rewind(lowest))
-            }
-            DeliverError::Blocked { reason, mend } => {
-                let seen = self.view.load();
-                let since = if seen.state == OutletState::Blocked { seen.since } else { self.clock.now() };
-                if seen.state != OutletState::Blocked {
-                    tracing::error!(target = %self.target, reason = reason.en, mend = mend.en, "the target refuses the hub");
-                }
-                let reason = Text::join(&[reason, mend], "; ", " ; ");
-                self.view.store(Arc::new(RelayView {
-                    state: OutletState::Blocked,
-                    reason,
-                    since,
-                    ..(**seen).clone()
-                }));
-                Ok(Turn::Rewind(lowest))
-            }
         }
     }
 

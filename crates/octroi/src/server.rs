@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backlog::Shelf;
-use crate::clock::Clock;
+use crate::clock::{Clock, PolicyClock};
 use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
 use crate::exit::{Exit, Failure, OrExit};
@@ -41,7 +41,7 @@ use crate::keys::Keys;
 use crate::limits;
 use crate::listener;
 use crate::metrics::Metrics;
-use crate::pipeline::{Ingress, PolicyClock, RelayView};
+use crate::pipeline::{Ingress, RelayView};
 use crate::policies::Policies;
 use crate::record::Log;
 use crate::session::Shared;
