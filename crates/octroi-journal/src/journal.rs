@@ -212,16 +212,25 @@ impl Journal {
     /// finds some.
     pub fn append_leaving(&mut self, chunk: Chunk, headroom: u64) -> Result<Range<u64>, AppendError> {
         let headroom = headroom.min(self.options.segment_bytes / 8);
-        if let Err(reason) = self.admit(&chunk, headroom) {
+        let admitted = self.admit(&chunk).and_then(|group| self.quota(group.saturating_add(headroom)));
+        if let Err(reason) = admitted {
             return Err(AppendError { reason, chunk });
         }
-        if chunk.count() == 0 {
-            return Ok(self.next_seq()..self.next_seq());
+        if chunk.count() > 0 {
+            self.staged.data = true;
+            self.staged.headroom = self.staged.headroom.max(headroom);
         }
-        self.stage_registry();
-        self.staged.data = true;
-        self.staged.headroom = self.staged.headroom.max(headroom);
-        Ok(self.stage(chunk))
+        Ok(self.stage_records(chunk))
+    }
+
+    /// The same, for what the owner keeps of its cursors: where cursors go it goes too, in one frame group,
+    /// so that neither is on disk without the other. No quota refuses it, and in a group with nothing else
+    /// but cursors it may use the reserve; so it is short, and written for cursors alone.
+    pub fn append_with_cursors(&mut self, chunk: Chunk) -> Result<Range<u64>, AppendError> {
+        match self.admit(&chunk) {
+            Ok(_) => Ok(self.stage_records(chunk)),
+            Err(reason) => Err(AppendError { reason, chunk }),
+        }
     }
 
     /// Writes what is staged, and cursors that moved, in one write; syncs once; publishes. `snapshot` is
@@ -329,7 +338,8 @@ impl Journal {
         }
     }
 
-    fn admit(&self, chunk: &Chunk, headroom: u64) -> Result<(), AppendRefusal> {
+    /// Whether the group takes it; how many bytes it then has.
+    fn admit(&self, chunk: &Chunk) -> Result<u64, AppendRefusal> {
         if self.poisoned {
             return Err(AppendRefusal::Poisoned);
         }
@@ -348,14 +358,24 @@ impl Journal {
         if group > self.options.segment_bytes / 2 {
             return Err(AppendRefusal::GroupFull);
         }
-        let used = self.bytes_on_disk();
-        let limit = self.options.limit_bytes;
-        if !self.fits(group.saturating_add(headroom))
-            && used.saturating_add(self.options.segment_bytes) > limit
-        {
+        Ok(group)
+    }
+
+    /// Whether so many bytes find room in this segment, or another may be begun for them.
+    fn quota(&self, bytes: u64) -> Result<(), AppendRefusal> {
+        let (used, limit) = (self.bytes_on_disk(), self.options.limit_bytes);
+        if !self.fits(bytes) && used.saturating_add(self.options.segment_bytes) > limit {
             return Err(AppendRefusal::Full { used, limit });
         }
         Ok(())
+    }
+
+    fn stage_records(&mut self, chunk: Chunk) -> Range<u64> {
+        if chunk.count() == 0 {
+            return self.next_seq()..self.next_seq();
+        }
+        self.stage_registry();
+        self.stage(chunk)
     }
 
     fn stage_registry(&mut self) {
@@ -598,8 +618,9 @@ fn salt(seed: u64, base_seq: u64) -> u64 {
     (z ^ (z >> 31)) | (1 << 32)
 }
 
+/// Both as of before the group that the segment is made for: that group may never come to be.
 fn state_body(targets: &Targets, snapshot: &[u8]) -> Vec<u8> {
-    let table = targets.encode();
+    let table = targets.encode_durable();
     let mut body = u32::try_from(table.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
     body.extend_from_slice(&table);
     body.extend_from_slice(snapshot);

@@ -111,7 +111,7 @@ impl Targets {
             .map(|(name, live)| Target {
                 name: name.clone(),
                 bit: TargetBit(live.bit),
-                cursor: self.durable.get(&live.bit).copied().unwrap_or(live.cursor),
+                cursor: self.durable_cursor(live),
             })
             .collect();
         targets.sort_by_key(|target| target.bit);
@@ -152,10 +152,23 @@ impl Targets {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
+        self.encode_with(|live| live.cursor)
+    }
+
+    /// The table with the cursors that were synced.
+    pub(crate) fn encode_durable(&self) -> Vec<u8> {
+        self.encode_with(|live| self.durable_cursor(live))
+    }
+
+    fn durable_cursor(&self, live: &Live) -> u64 {
+        self.durable.get(&live.bit).copied().unwrap_or(live.cursor)
+    }
+
+    fn encode_with(&self, cursor: impl Fn(&Live) -> u64) -> Vec<u8> {
         let mut out = vec![self.next_bit, u8::try_from(self.live.len()).unwrap_or(u8::MAX)];
         for (name, live) in &self.live {
             out.push(live.bit);
-            out.extend_from_slice(&live.cursor.to_le_bytes());
+            out.extend_from_slice(&cursor(live).to_le_bytes());
             out.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
             out.extend_from_slice(name.as_bytes());
         }
@@ -209,6 +222,9 @@ mod tests {
         assert!(targets.advance(bit, 11, 10).is_err());
         targets.mark_durable();
         assert_eq!(targets.list()[0].cursor, 9);
+        targets.advance(bit, 10, 10).unwrap();
+        let before = Targets::decode(&targets.encode_durable()).unwrap();
+        assert_eq!(before.list()[0].cursor, 9, "what is not synced may never be");
     }
 
     #[test]

@@ -132,10 +132,9 @@ impl Aggregator {
 impl Work {
     /// Takes up what was stored.
     fn open(of: Aggregator, view: &JournalView, generation: u64) -> Result<Self, AggregatorError> {
-        let known = view.targets.iter().find(|(_, bit, _)| *bit == of.bit);
         let place = Place {
             generation,
-            cursor: known.map_or(0, |(_, _, cursor)| *cursor),
+            cursor: view.position(of.bit),
             end: view.next_seq,
             done: view.ledger.done.get(&of.bit.index()).copied().unwrap_or_default(),
         };

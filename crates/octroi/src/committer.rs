@@ -8,11 +8,13 @@
 //! INVARIANT: [`Acked`] is built only from a position the disk has confirmed.
 //! INVARIANT: after a sync that failed nothing is acknowledged; the hub stops.
 
+mod inbox;
 mod parked;
+mod view;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use octroi_journal::{
@@ -26,7 +28,9 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::patience::Patience;
 use crate::record::{Progress, RecordKind};
+pub use inbox::{Append, Control, Inbox};
 use parked::Parked;
+pub use view::{JournalView, Watermark};
 
 /// A chunk is on disk: its publishers may be told.
 #[derive(Clone, Copy, Debug)]
@@ -43,213 +47,6 @@ impl Acked {
     #[must_use]
     pub fn durable(self) -> Durable {
         self.durable
-    }
-}
-
-/// A chunk on its way to disk.
-#[derive(Debug)]
-pub struct Append {
-    /// The records.
-    pub chunk: Chunk,
-    /// What they are, as counted by their writer.
-    pub tally: Tally,
-    /// The sender's identity; `None`: the hub itself, which is never asked to wait for its share.
-    pub by: Option<Arc<str>>,
-    /// What of the byte budgets, its sender's and everybody's, they hold until they are written.
-    pub budget: Option<[OwnedSemaphorePermit; 2]>,
-    /// Told after the sync; dropped when there will be none.
-    pub done: oneshot::Sender<Acked>,
-}
-
-/// What relays and the server tell the journal's owner.
-#[derive(Debug)]
-pub enum Control {
-    /// A target's records below `cursor` are done with.
-    Advance {
-        /// Whose.
-        target: TargetBit,
-        /// Everything below is done.
-        cursor: u64,
-        /// More delivered since the last time.
-        delivered: u64,
-        /// More withheld since the last time.
-        withheld: u64,
-    },
-    /// A target's records below `cursor` are in its backlog: the journal need not keep them for it, and they are
-    /// not done with.
-    Aside {
-        /// Whose.
-        target: TargetBit,
-        /// Everything below is there, if it was not done with before.
-        cursor: u64,
-    },
-    /// A record of the hub's own.
-    Note {
-        /// Its kind.
-        kind: RecordKind,
-        /// Its bytes.
-        bytes: Vec<u8>,
-        /// Told after the sync.
-        done: Option<oneshot::Sender<Acked>>,
-    },
-    /// Gives each name its bit; a new one starts at the journal's head.
-    Register {
-        /// Ids of targets.
-        names: Vec<String>,
-        /// The bits, in the same order, on disk.
-        reply: oneshot::Sender<Vec<TargetBit>>,
-    },
-    /// Answers in its turn: after the sync of everything handed over before.
-    Barrier {
-        /// Told after that sync.
-        done: oneshot::Sender<Acked>,
-    },
-    /// Answers in its turn, as a barrier does: the session's open QoS 2 packet identifiers. Asked while no
-    /// connection uses the session; what it handed over is on record by then, or is dropped.
-    Exchanges {
-        /// As it stands on record.
-        session: String,
-        /// Told after the sync of everything handed over before.
-        reply: oneshot::Sender<Vec<u16>>,
-    },
-    /// Finish what was handed over, seal and end the thread.
-    Stop,
-}
-
-/// Where sessions and relays put their work. One short lock per chunk, so that
-/// the owner takes everything that gathered in one swap; a channel would hand
-/// it over piece by piece. Bounded by the byte budget (chunks) and by one
-/// outstanding control per relay.
-#[derive(Debug, Default)]
-pub struct Inbox {
-    queue: Mutex<Queue>,
-    arrived: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    chunks: VecDeque<Append>,
-    controls: VecDeque<Control>,
-    closed: bool,
-}
-
-impl Inbox {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands over a chunk. After the owner ended it is dropped, unacknowledged.
-    pub fn append(&self, append: Append) {
-        let mut queue = self.lock();
-        if !queue.closed {
-            queue.chunks.push_back(append);
-            self.arrived.notify_one();
-        }
-    }
-
-    /// Hands over a control.
-    pub fn control(&self, control: Control) {
-        let mut queue = self.lock();
-        if !queue.closed {
-            queue.controls.push_back(control);
-            self.arrived.notify_one();
-        }
-    }
-
-    /// Takes what has gathered; waits for the first at most `wait`. Chunks stay where they are when `full`.
-    fn take(&self, full: bool, wait: Duration) -> (VecDeque<Append>, VecDeque<Control>) {
-        let mut queue = self.lock();
-        let nothing = |queue: &mut Queue| queue.controls.is_empty() && (full || queue.chunks.is_empty());
-        if nothing(&mut queue) {
-            (queue, _) = self
-                .arrived
-                .wait_timeout_while(queue, wait, |queue| nothing(queue))
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        let chunks = if full { VecDeque::new() } else { std::mem::take(&mut queue.chunks) };
-        (chunks, std::mem::take(&mut queue.controls))
-    }
-
-    fn close(&self) {
-        let mut queue = self.lock();
-        queue.closed = true;
-        queue.chunks.clear();
-        queue.controls.clear();
-    }
-}
-
-/// How far the journal is on disk: relays wait for it.
-#[derive(Debug, Default)]
-pub struct Watermark {
-    next: AtomicU64,
-    segment: AtomicU64,
-    pressed: AtomicBool,
-    waiters: Mutex<()>,
-    moved: Condvar,
-}
-
-impl Watermark {
-    /// The first sequence number that is not on disk.
-    pub fn get(&self) -> u64 {
-        self.next.load(Ordering::Acquire)
-    }
-
-    /// The first sequence number of the segment that is being written: a cursor below holds an older one back.
-    pub fn segment(&self) -> u64 {
-        self.segment.load(Ordering::Acquire)
-    }
-
-    /// `segment` first: whoever sees the records of a new segment sees that it began.
-    fn publish(&self, segment: u64, next: u64) {
-        self.segment.store(segment, Ordering::Release);
-        self.next.store(next, Ordering::Release);
-        // Taken so that a waiter between its check and its sleep is not missed.
-        drop(self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
-        self.moved.notify_all();
-    }
-
-    /// Whether publishers keep the journal as busy as it can be.
-    pub fn pressed(&self) -> bool {
-        self.pressed.load(Ordering::Relaxed)
-    }
-
-    /// Wakes every waiter, moved or not.
-    pub fn nudge(&self) {
-        self.moved.notify_all();
-    }
-
-    /// Waits until the watermark is past `seen`, at most `wait`.
-    pub fn wait_past(&self, seen: u64, wait: Duration) {
-        let guard = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(
-            self.moved
-                .wait_timeout_while(guard, wait, |()| self.get() <= seen)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-    }
-}
-
-/// What others see of the owner's state; swapped whole after each commit.
-#[derive(Clone, Debug, Default)]
-pub struct JournalView {
-    /// What the journal adds up to.
-    pub ledger: Ledger,
-    /// Name, bit and cursor of each target.
-    pub targets: Vec<(String, TargetBit, u64)>,
-    /// On disk.
-    pub bytes: u64,
-    /// First sequence number that does not exist yet.
-    pub next_seq: u64,
-    /// Whether it refuses chunks for want of room.
-    pub full: bool,
-}
-
-impl JournalView {
-    /// What a target is done with: everything below. Its cursor is there or above, where the rest is in its
-    /// backlog.
-    #[must_use]
-    pub fn served(&self, bit: TargetBit, cursor: u64) -> u64 {
-        self.ledger.served.get(&bit.index()).copied().unwrap_or(cursor)
     }
 }
 
@@ -276,8 +73,8 @@ pub struct Committer {
     parked: Parked,
     /// What a full disk put off.
     deferred: VecDeque<Control>,
-    /// Targets whose progress is not on record yet, and how far they are.
-    owed: BTreeMap<u8, u64>,
+    /// By target, what is not on record yet: its totals, and everything below is among them.
+    owed: BTreeMap<u8, (Done, u64)>,
     sealed: bool,
     /// When others were last shown the state, and whether it has moved since.
     shown: Duration,
@@ -290,7 +87,9 @@ struct Group {
     staged: Vec<Staged>,
     bytes: u64,
     notes: Vec<(RecordKind, Vec<u8>, Option<oneshot::Sender<Acked>>)>,
-    /// The notes are the group's first chunk.
+    /// What is owed is the group's first chunk.
+    progressed: bool,
+    /// The notes are the next.
     noted: bool,
     registered: Vec<Vec<TargetBit>>,
     /// Who asked for them, and for what.
@@ -403,6 +202,7 @@ impl Committer {
         for control in deferred.into_iter().chain(controls) {
             self.stage_control(control, &mut group);
         }
+        self.stage_progress(&mut group);
         self.stage_notes(&mut group);
         // What waited for room and whose publisher was told to keep it, or is gone, comes again by itself.
         // A new chunk is written whoever is left to be told.
@@ -427,8 +227,8 @@ impl Committer {
 
     /// On a full disk: nothing of the group is on disk. Publishers' chunks go back to the head of the queue, in
     /// order. The hub's own notes may fit into what was left for them (an archive writes no batch without one),
-    /// else they are lost with their senders, and whoever wrote them writes them again. Cursors alone have a
-    /// reserve, and what they pass gives room.
+    /// else they are lost with their senders, and whoever wrote them writes them again. Cursors and what is said
+    /// of them have a reserve, and what they pass gives room.
     fn commit_own(
         &mut self,
         mut group: Group,
@@ -436,6 +236,7 @@ impl Committer {
         now: &impl Fn() -> Duration,
     ) -> Result<bool, CommitError> {
         let mut chunks = chunks.into_iter();
+        let progress = if group.progressed { chunks.next() } else { None };
         let notes = if group.noted { chunks.next() } else { None };
         let staged = std::mem::take(&mut group.staged).into_iter().zip(chunks);
         for (Staged { tally, by, budget, done, .. }, chunk) in staged.collect::<Vec<_>>().into_iter().rev() {
@@ -444,10 +245,12 @@ impl Committer {
         // What waits is not synced: a barrier behind it waits too.
         self.deferred.extend(group.barriers.drain(..).map(|done| Control::Barrier { done }));
         group.bytes = 0;
-        group.noted = notes.is_some_and(|notes| self.journal.append(notes).is_ok());
-        for only_cursors in [!group.noted, true] {
-            if only_cursors {
-                (group.noted, group.notes) = (false, Vec::new());
+        for notes in [notes, None] {
+            group.progressed =
+                progress.clone().is_some_and(|owed| self.journal.append_with_cursors(owed).is_ok());
+            group.noted = notes.is_some_and(|notes| self.journal.append(notes).is_ok());
+            if !group.noted {
+                group.notes = Vec::new();
             }
             let ledger = &self.ledger;
             match self.journal.commit(&mut |out| ledger.write_snapshot(out)) {
@@ -475,9 +278,9 @@ impl Committer {
                     tracing::error!(%error, "a cursor was not taken");
                     return;
                 }
-                let done = self.ledger.done.entry(target.index()).or_default();
+                let (done, upto) = self.owe(target.index(), cursor);
                 *done = Done { delivered: done.delivered + delivered, withheld: done.withheld + withheld };
-                self.owed.insert(target.index(), cursor);
+                *upto = cursor.max(*upto);
                 group.advanced = true;
             }
             Control::Aside { target, cursor } => self.stage_aside(target, cursor, group),
@@ -511,16 +314,34 @@ impl Committer {
             }
         } else if let Some(known) = self.journal.targets().iter().find(|known| known.bit == target) {
             // The mover asks again until the cursor has moved.
-            self.owed.entry(number).or_insert(known.cursor);
+            self.owe(number, known.cursor);
+        }
+    }
+
+    /// What is owed of a target; where that is nothing yet, what is on record, and `upto`.
+    fn owe(&mut self, target: u8, upto: u64) -> &mut (Done, u64) {
+        let known = self.ledger.done.get(&target).copied().unwrap_or_default();
+        self.owed.entry(target).or_insert((known, upto))
+    }
+
+    /// INVARIANT: a cursor and the totals of what it passed are on record together, or neither is: the ledger
+    /// counts nothing before, and a start that reads again what it read before counts it once.
+    fn stage_progress(&mut self, group: &mut Group) {
+        let mut builder = ChunkBuilder::new(64 * self.owed.len());
+        for (target, (Done { delivered, withheld }, upto)) in &self.owed {
+            let progress =
+                Progress { target: *target, delivered: *delivered, withheld: *withheld, upto: Some(*upto) };
+            if let Err(error) = builder.push(RecordKind::Progress as u8, 0, &[&progress.to_bytes()]) {
+                tracing::error!(%error, "the totals of a target are not noted");
+            }
+        }
+        match self.journal.append_with_cursors(builder.finish()) {
+            Ok(_) => group.progressed = !self.owed.is_empty(),
+            Err(error) => tracing::error!(%error, "the totals of the targets are not noted"),
         }
     }
 
     fn stage_notes(&mut self, group: &mut Group) {
-        for (target, upto) in &self.owed {
-            let Done { delivered, withheld } = self.ledger.done.get(target).copied().unwrap_or_default();
-            let progress = Progress { target: *target, delivered, withheld, upto: Some(*upto) };
-            group.notes.push((RecordKind::Progress, progress.to_bytes(), None));
-        }
         if group.notes.is_empty() {
             return;
         }
@@ -562,11 +383,13 @@ impl Committer {
         self.sealed = false;
         self.moved = true;
         // Intents and registrations are read back by relays: shown at once.
-        let show = !group.notes.is_empty() || !group.registered.is_empty();
+        let show = group.progressed || !group.notes.is_empty() || !group.registered.is_empty();
         self.watermark.pressed.store(group.bytes >= limits::PRESSED_GROUP_BYTES, Ordering::Relaxed);
         let acked = Acked::at(durable);
-        if group.noted {
-            self.owed.clear();
+        if group.progressed {
+            for (target, (done, upto)) in std::mem::take(&mut self.owed) {
+                self.ledger.progressed(target, done, Some(upto));
+            }
         }
         let mut noted = Vec::new();
         for (kind, bytes, done) in group.notes {
@@ -627,6 +450,8 @@ impl Committer {
     fn seal(&mut self) -> Result<(), CommitError> {
         if !self.sealed {
             fail_point::reached("committer.seals");
+            let mut group = Group::default();
+            self.stage_progress(&mut group);
             let ledger = &self.ledger;
             self.journal.seal(&mut |out| ledger.write_snapshot(out))?;
             self.sealed = true;

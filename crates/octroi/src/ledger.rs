@@ -335,11 +335,7 @@ impl Ledger {
             }
             RecordKind::Progress => {
                 let Progress { target, delivered, withheld, upto } = Progress::read(bytes)?;
-                self.done.insert(target, Done { delivered, withheld });
-                if let Some(upto) = upto {
-                    self.served.insert(target, upto);
-                    self.passed(target, upto);
-                }
+                self.progressed(target, Done { delivered, withheld }, upto);
             }
             RecordKind::Intent => {
                 let Intent { target, first, last } = Intent::read(bytes)?;
@@ -402,8 +398,11 @@ impl Ledger {
         self.assigned_below.extend(bits_of(targets).map(|bit| (bit, end)));
     }
 
-    /// A target is done with everything below `upto`, the batches there too.
-    fn passed(&mut self, target: u8, upto: u64) {
+    /// A target's totals, and everything below `upto` is among them, the batches there too.
+    pub fn progressed(&mut self, target: u8, done: Done, upto: Option<u64>) {
+        self.done.insert(target, done);
+        let Some(upto) = upto else { return };
+        self.served.insert(target, upto);
         if let Some(intents) = self.intents.get_mut(&target) {
             intents.retain(|(_, last)| *last >= upto);
         }

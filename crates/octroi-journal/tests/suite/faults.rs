@@ -131,6 +131,50 @@ fn nothing_of_a_group_that_was_handed_back_comes_back_after_a_crash() {
     }
 }
 
+/// What an owner keeps of its cursors is on disk wherever they are, over segments, full disks and losses of
+/// power.
+#[test]
+fn no_cursor_is_found_without_what_was_written_with_it() {
+    let (mut passed, mut kept) = (0, 0);
+    for seed in 0..400 {
+        let disk = SimDisk::new(seed);
+        let (mut journal, _) = open(&disk);
+        let kafka = journal.register_target("kafka", 0).unwrap();
+        journal.commit(&mut |_| {}).unwrap();
+        let full = seed % 3 == 0;
+        disk.fail_at_call(seed % 150, if full { Fault::ShortThenFull } else { Fault::Crash });
+        for _ in 0..40 {
+            let upto = journal.durable().end();
+            journal.advance(kafka, upto).unwrap();
+            journal.append_with_cursors(chunk(&[(0, upto.to_le_bytes().to_vec())])).unwrap();
+            if journal.append(chunk(&[(kafka.mask(), vec![7; 900])])).is_err() {
+                break;
+            }
+            match journal.commit(&mut |_| {}) {
+                Ok(_) => {}
+                Err(CommitError::Full { chunks, .. }) => {
+                    let owed = chunks.into_iter().next().unwrap();
+                    journal.append_with_cursors(owed).unwrap();
+                    journal.commit(&mut |_| {}).unwrap();
+                }
+                Err(_) => break,
+            }
+        }
+        drop(journal);
+        let (journal, _) = open(&disk.after_crash(seed));
+        let cursor = journal.targets().first().map_or(0, |target| target.cursor);
+        let told = contents(&journal)
+            .iter()
+            .filter(|record| record.len() == 8)
+            .map(|record| u64::from_le_bytes(record.as_slice().try_into().unwrap()))
+            .max();
+        assert!(cursor == 0 || told >= Some(cursor), "seed {seed}: {cursor} and {told:?}");
+        passed += u64::from(cursor > 0);
+        kept += u64::from(told > Some(cursor));
+    }
+    assert!(passed > 200, "{passed} cursors passed something, {kept} came with more");
+}
+
 /// Rule 3: the disk is full, cursors move and segments go all the same, and ingest resumes.
 #[test]
 fn a_full_disk_refuses_records_but_not_cursors_and_trimming_makes_room() {
@@ -159,6 +203,7 @@ fn a_full_disk_refuses_records_but_not_cursors_and_trimming_makes_room() {
         upto += 1;
         assert!(upto < end, "the reserve was never needed");
         journal.advance(kafka, upto.min(end)).unwrap();
+        journal.append_with_cursors(chunk(&[(0, b"totals".to_vec())])).unwrap();
         journal.commit(&mut |_| {}).unwrap();
     }
     for chunk in full {

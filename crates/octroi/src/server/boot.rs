@@ -178,7 +178,10 @@ fn start_keeper(
     parts.side_logs = [(Log::Quarantine, &quarantine), (Log::Hold, &hold)]
         .map(|(log, side)| (log, (side.generation(), side.reader())))
         .into();
-    let feed = |bit: TargetBit| Feed::new(bit, parts.reader.at(cursor(parts, bit)), cursor(parts, bit));
+    let feed = |bit: TargetBit| {
+        let position = parts.journal.load().position(bit);
+        Feed::new(bit, parts.reader.at(position), position)
+    };
     let active = parts.policies.current();
     let bits = active.bits.clone();
     let ledger = &parts.journal.load().ledger;
@@ -214,7 +217,7 @@ fn start_aggregates(
     let bit = parts.policies.current().bits.aggregates;
     let aggregator = Aggregator {
         bit,
-        reader: parts.reader.at(cursor(parts, bit)),
+        reader: parts.reader.at(parts.journal.load().position(bit)),
         path: parts.config.data_dir.join("aggregates"),
         policies: Arc::clone(&parts.policies),
         clock: Arc::clone(&parts.policy_clock),
@@ -346,12 +349,6 @@ fn relay(
 fn bit_of(parts: &Parts, target: &str) -> Option<TargetBit> {
     let view = parts.journal.load();
     view.targets.iter().find(|(name, ..)| name == target).map(|(_, bit, _)| *bit)
-}
-
-/// Where the journal says that a target is.
-fn cursor(parts: &Parts, bit: TargetBit) -> u64 {
-    let view = parts.journal.load();
-    view.targets.iter().find(|(_, known, _)| *known == bit).map_or(0, |(_, _, cursor)| *cursor)
 }
 
 /// Lowers this thread's priority: catching up never starves what publishers wait for.
