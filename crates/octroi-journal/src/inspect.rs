@@ -1,9 +1,10 @@
 //! Looks at a journal without owning it: no lock, no write, every CRC.
 //!
-//! Beside a live owner the end of the last segment may be in flux, and shows as a tail.
+//! Beside a live owner the end of the last segment may be in flux, and shows as a tail; a segment that the
+//! owner trims meanwhile is passed over.
 
 use crate::chunk::record_at;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::format::{
     FRAMES_AT, FrameHeader, FrameKind, HeaderError, SegmentHeader, segment_base, segment_name,
 };
@@ -157,7 +158,7 @@ impl Inspector {
         let mut all = Vec::with_capacity(bases.len());
         for base_seq in bases {
             let name = segment_name(base_seq);
-            let file = self.disk.open(&name).map_err(at("open", &name))?;
+            let Some(file) = self.open(&name)? else { continue };
             let bytes = file.size().map_err(at("measure", &name))?;
             let read = read_header(&*file).map_err(at("read", &name))?;
             let header = read.header.map_err(|error| match error {
@@ -167,6 +168,15 @@ impl Inspector {
             all.push(SegmentFacts { name, base_seq, bytes, header, lost_copies: read.lost_copies });
         }
         Ok(all)
+    }
+
+    /// `None`: its owner has trimmed it.
+    fn open(&self, name: &str) -> Result<Option<Box<dyn DiskFile>>, InspectError> {
+        match self.disk.open(name) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at("open", name)(error)),
+        }
     }
 
     /// Walks a segment; `end_seq` is the base of the next one, `None` for the last.
@@ -182,7 +192,7 @@ impl Inspector {
             visit(Finding::Damage { offset: 0, bytes: segment.bytes, lost });
             return Ok(());
         };
-        let file = self.disk.open(name).map_err(at("open", name))?;
+        let Some(file) = self.open(name)? else { return Ok(()) };
         if segment.lost_copies > 0 {
             visit(Finding::Damage { offset: 0, bytes: FRAMES_AT, lost: segment.base_seq..segment.base_seq });
         }

@@ -7,7 +7,7 @@ use crate::support::{SEGMENT, chunk, open, options, put, read, read_all, try_ope
 use octroi_journal::format::VERSION;
 use octroi_journal::sim::{Fault, SimDisk};
 use octroi_journal::{
-    AppendRefusal, Batch, ChunkBuilder, Disk, Journal, OpenError, Options, PushError, ReadError,
+    AppendRefusal, Batch, ChunkBuilder, Disk, Inspector, Journal, OpenError, Options, PushError, ReadError,
 };
 use std::io;
 use std::sync::Arc;
@@ -121,6 +121,24 @@ fn a_journal_without_targets_keeps_everything_until_its_owner_lets_go() {
     assert_eq!(journal.trim().unwrap(), 0);
     journal.retain_from(journal.durable().end());
     assert!(journal.trim().unwrap() > 0);
+}
+
+#[test]
+fn a_look_beside_the_owner_passes_over_what_the_owner_trims_meanwhile() {
+    let disk = SimDisk::new(1);
+    let (mut journal, _) = open(&disk);
+    for n in 0..20_u8 {
+        put(&mut journal, 0, &vec![n; 900]);
+    }
+    let inspector = Inspector::new(Arc::new(disk.clone()));
+    let seen = inspector.segments().unwrap();
+    journal.retain_from(journal.durable().end());
+    assert!(journal.trim().unwrap() > 0);
+    let mut findings = 0;
+    inspector.walk(&seen[0], Some(seen[1].base_seq), &mut |_| findings += 1).unwrap();
+    assert_eq!(findings, 0, "gone is not damaged");
+    assert!(inspector.verify().unwrap().is_sound());
+    assert!(inspector.segments().unwrap().len() < seen.len());
 }
 
 /// Rule 9.
