@@ -144,7 +144,11 @@ impl Publisher {
                         Arrived { sender, message, publish: Some(&publish), at: now, received, source };
                     hub.take(&mut line.intake, &active, &arrived);
                 }
-                other => panic!("a sensor sends no such thing: {other:?}"),
+                Event::BridgeState(_)
+                | Event::Inadmissible(..)
+                | Event::Release(_)
+                | Event::Will(_)
+                | Event::Closed(_) => panic!("a sensor sends no such thing: {event:?}"),
             }
         }
         assert!(bytes.is_empty(), "all of it was read");
@@ -189,7 +193,11 @@ impl Publisher {
         let read = line.replies.feed(&output, |reply| match reply {
             Reply::PubAck { packet_id, .. } => acked.push(packet_id),
             Reply::ConnAck { code, .. } => assert_eq!(code, 0),
-            other => panic!("{other:?}"),
+            Reply::PubRec { .. }
+            | Reply::PubComp { .. }
+            | Reply::Disconnect { .. }
+            | Reply::PingResp
+            | Reply::Other(_) => panic!("{reply:?}"),
         });
         read.unwrap();
         for packet in acked {
