@@ -338,7 +338,9 @@ impl Intake {
         {
             let steps = std::mem::take(&mut self.steps);
             let exchanges = Exchanges { session: session.clone(), steps };
-            if let Err(error) = self.records.push(RecordKind::Exchanges as u8, 0, &[&exchanges.to_bytes()]) {
+            let bytes = exchanges.to_bytes();
+            self.tally.bytes += bytes.len() as u64;
+            if let Err(error) = self.records.push(RecordKind::Exchanges as u8, 0, &[&bytes]) {
                 // INVARIANT: chunks are handed over long before they are full. Messages without their packet
                 // identifiers could come twice: none is handed over, and none is answered.
                 tracing::error!(%error, "a record does not fit into its chunk");

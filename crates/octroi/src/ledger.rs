@@ -350,7 +350,11 @@ impl Ledger {
             RecordKind::SessionOpened | RecordKind::SessionExpiry | RecordKind::SessionEnded => {
                 self.session(kind, bytes)?;
             }
-            RecordKind::Exchanges => self.exchange(&Exchanges::read(bytes)?),
+            RecordKind::Exchanges => {
+                let exchanges = Exchanges::read(bytes)?;
+                self.exchange(&exchanges);
+                self.usage.add(exchanges.identity(), bytes.len() as u64);
+            }
             RecordKind::Fate => self.announced(Fate::read(bytes)?),
             RecordKind::Boundary => self.tally.latest = self.tally.latest.max(Input(bytes).i64("time")?),
             RecordKind::Aggregate => self.tally.assign(targets, Aggregate::read(bytes)?.end),

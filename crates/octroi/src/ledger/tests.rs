@@ -33,9 +33,14 @@ fn a_tally_counted_by_the_writer_is_the_one_read_back() {
             payload: b"",
         };
         message.write_header(&mut bytes);
-        tally.bytes = bytes.len() as u64;
+        let steps = vec![Step::Opened(u16::try_from(n).unwrap())];
+        let exchanges = Exchanges { session: "user:a\0c1".to_owned(), steps };
+        let steps = exchanges.to_bytes();
+        tally.bytes = (bytes.len() + steps.len()) as u64;
+        tally.exchanges = Some(exchanges);
         counted.add(&tally, Some("user:a"));
         replayed.apply(RecordKind::Message, *targets, &bytes).unwrap();
+        replayed.apply(RecordKind::Exchanges, 0, &steps).unwrap();
     }
     assert_eq!(counted, replayed);
     assert_eq!((counted.unaccounted(), counted.pending(0), counted.pending(63)), (0, 1, 1));
@@ -91,8 +96,11 @@ fn open_packet_ids_are_kept_until_their_release_and_go_with_their_session() {
     let exchanges = |steps: &[Step]| Exchanges { session: session.to_owned(), steps: steps.to_vec() };
     let (mut written, mut replayed) = (Ledger::default(), Ledger::default());
     let both = |written: &mut Ledger, replayed: &mut Ledger, steps: &[Step]| {
-        written.add(&Tally { exchanges: Some(exchanges(steps)), ..Tally::default() }, None);
-        replayed.apply(RecordKind::Exchanges, 0, &exchanges(steps).to_bytes()).unwrap();
+        let bytes = exchanges(steps).to_bytes();
+        let counted = bytes.len() as u64;
+        let tally = Tally { exchanges: Some(exchanges(steps)), bytes: counted, ..Tally::default() };
+        written.add(&tally, Some("id:a"));
+        replayed.apply(RecordKind::Exchanges, 0, &bytes).unwrap();
         assert_eq!(written, replayed, "{steps:?}");
     };
     both(&mut written, &mut replayed, &[Opened(1)]);

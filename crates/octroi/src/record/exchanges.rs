@@ -23,6 +23,13 @@ pub struct Exchanges {
 }
 
 impl Exchanges {
+    /// Whose session it is.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        // A client id has no NUL (MQTT 5 section 1.5.4).
+        self.session.rsplit_once('\0').map_or(self.session.as_str(), |(identity, _)| identity)
+    }
+
     /// As bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -67,6 +74,7 @@ mod tests {
     fn steps_are_read_back_in_order_and_a_cut_or_unknown_one_is_an_error() {
         let steps = vec![Step::Opened(1), Step::Released(1), Step::Opened(u16::MAX)];
         let exchanges = Exchanges { session: "id:a\0c".to_owned(), steps };
+        assert_eq!(exchanges.identity(), "id:a");
         let bytes = exchanges.to_bytes();
         assert_eq!(Exchanges::read(&bytes), Ok(exchanges));
         assert!(Exchanges::read(&bytes[..bytes.len() - 1]).is_err());
