@@ -283,6 +283,26 @@ fn records_for_others_are_passed_over_and_the_end_moves_on() {
 }
 
 #[test]
+fn a_read_after_a_seek_has_that_record_however_many_frames_stand_before_it() {
+    // One call passes over so many frames, whatever they hold.
+    const FRAMES: u64 = 16_384;
+    let (segment_bytes, reserve_bytes, limit_bytes) = (4 << 20, 4 << 20, 64 << 20);
+    let options = Options { segment_bytes, reserve_bytes, limit_bytes, ..options() };
+    let (mut journal, _) = try_open(&SimDisk::new(1), options).unwrap();
+    let kafka = journal.register_target("kafka", 0).unwrap();
+    for _ in 0..=FRAMES {
+        put(&mut journal, 0, b"for nobody");
+    }
+    let last = put(&mut journal, kafka.mask(), b"for the target");
+    let (mut reader, mut batch) = (journal.reader(0), Batch::default());
+    reader.next(Some(kafka), 1, &mut batch).unwrap();
+    assert!(batch.is_empty() && batch.end() < last, "one call is bounded: {}", batch.end());
+    reader.seek(last);
+    reader.next(Some(kafka), 1, &mut batch).unwrap();
+    assert_eq!((batch.iter().next().map(|entry| entry.seq), batch.end()), (Some(last), last + 1));
+}
+
+#[test]
 fn the_snapshot_is_the_owners_state_before_the_group_that_starts_the_segment() {
     let disk = SimDisk::new(1);
     let (mut journal, _) = open(&disk);

@@ -364,6 +364,28 @@ fn a_message_that_its_target_refuses_is_in_quarantine_once_whatever_crashes_on_t
 }
 
 #[test]
+fn a_refused_message_that_cannot_be_read_again_is_not_said_to_be_in_quarantine() {
+    let place = Place::new(THEN);
+    let mut hub = place.open(AS_IT_IS);
+    let outbox = Outbox::default();
+    outbox.take_nothing(true);
+    let relay = hub.relay("dc-rennes", &outbox);
+    hub.publish(PLATE);
+    hub.publish(COUNT);
+    hub.until(|_| outbox.queued() == 2);
+    place.rot(PLATE.1);
+    outbox.refuse(PLATE.0);
+    outbox.take_nothing(false);
+    hub.until(|_| outbox.topics() == [COUNT.0]);
+    let bit = hub.keeping.policies.current().bit_of("dc-rennes").unwrap().index();
+    hub.until(|hub| hub.ledger().done.get(&bit).is_some_and(|done| done.delivered == 1));
+    assert_eq!((hub.kept(Log::Quarantine), hub.ledger().done[&bit].withheld), (0, 0));
+    assert_eq!(hub.ledger().pending(bit), 1, "and the balance shows that it is nowhere");
+    relay.end();
+    hub.crash();
+}
+
+#[test]
 fn at_a_dated_boundary_what_an_outlet_queues_is_dropped_and_gated_again() {
     // The last day of dc-rennes's accreditation.
     let place = Place::new("2027-06-30T23:59:58Z");

@@ -2,7 +2,9 @@
 //! record, to hold what was withheld, to quarantine what its target refuses.
 //! One question at a time; until it is answered the relay does nothing else.
 //!
-//! INVARIANT: a record counts as withheld once a side log has synced it.
+//! INVARIANT: a record counts as withheld once a side log has synced it. One
+//! that cannot be read for that is no exception: it is met again where records
+//! are read, and passed, if at all, as any that is damaged.
 
 use octroi_policy::Timestamp;
 use tokio::sync::oneshot;
@@ -64,7 +66,10 @@ impl Relay {
             Asked::Quarantine(seq, told) => match patience.hear(told) {
                 Err(told) => at.asked = Some(Asked::Quarantine(seq, told)),
                 Ok(kept) if kept.ok_or_else(gone)? => return Ok(self.rejected(seq, at)),
-                Ok(_) => return Ok(Turn::Rewind(lowest(at))),
+                Ok(_) => {
+                    self.pause(patience);
+                    return Ok(Turn::Rewind(lowest(at)));
+                }
             },
         }
         Ok(Turn::Done)
@@ -104,7 +109,9 @@ impl Relay {
         self.reader.seek(seq);
         self.reader.next(1, &mut batch).map_err(failed)?;
         let Some(entry) = batch.iter().find(|entry| entry.seq == seq) else {
-            return Ok(self.rejected(seq, at));
+            tracing::error!(target = %self.target, seq,
+                "the record that the target refuses cannot be read again: it is not in quarantine");
+            return Ok(Turn::Rewind(seq));
         };
         let judged = (self.policies.current().policy64, self.clock.now());
         let keep = vec![self.withheld(reason, seq, entry.bytes, judged)];
