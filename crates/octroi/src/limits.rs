@@ -102,6 +102,8 @@ pub const ADMIN_COMMANDS: usize = 16;
 pub const PASSWORD_CHECKS: usize = 2;
 /// Records that a relay withholds before it waits for the side log's sync.
 pub const WITHHELD: usize = 1_024;
+/// Bytes of them.
+pub const WITHHELD_BYTES: usize = 4 << 20;
 /// Kept messages that leave a side log together, and whose fate the ledger remembers.
 pub const LEAVING: usize = 1_024;
 /// Ids that one answer to an operator's errand names; then it says where to go on.

@@ -79,7 +79,8 @@ impl Place {
     fn journal(&self, name: &str) -> (Journal, Recovery) {
         let disk = RealDisk::new(self.path(name)).unwrap();
         let (segment_bytes, reserve_bytes) = (4 << 20, 4 << 20);
-        let options = Options { hub: "hub-1".into(), segment_bytes, limit_bytes: 64 << 20, reserve_bytes };
+        let limit_bytes = if name == "journal" { 256 << 20 } else { 64 << 20 };
+        let options = Options { hub: "hub-1".into(), segment_bytes, limit_bytes, reserve_bytes };
         Journal::open(Arc::new(disk), options, &mut || self.entropy.fetch_add(1, Ordering::Relaxed)).unwrap()
     }
 
