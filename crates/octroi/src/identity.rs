@@ -11,3 +11,6 @@ pub mod material;
 pub mod passwords;
 pub mod standing;
 pub mod watcher;
+
+#[cfg(test)]
+mod tests;

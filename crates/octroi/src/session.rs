@@ -243,7 +243,8 @@ impl Conversation<'_> {
 
     async fn connect(&mut self, connect: Connect, now: Instant) {
         let mut events = Vec::new();
-        let proven = self.standing.identities(&connect).await;
+        let proven =
+            self.standing.identities(connect.user_name.as_deref(), connect.password.as_deref()).await;
         let active = self.shared.ingress.policies.current();
         let known = proven.iter().find(|identity| active.source(identity).is_some());
         let refused = match (known, *self.shared.stopping.borrow()) {

@@ -8,6 +8,8 @@
 //! let a revoked client in. A client that is connected is judged by the very
 //! rules of a new handshake.
 
+pub mod authority;
+pub mod check;
 mod names;
 
 use std::fmt;
@@ -59,12 +61,14 @@ impl Pair {
         let secret = PrivateKeyDer::from_pem_slice(key.bytes()?)
             .map_err(|error| unusable(key.path(), Kind::Key, &error))?;
         let end = dates(&chain, certificate.path(), now)?;
-        let key =
-            CertifiedKey::from_der(chain, secret, &default_provider()).map_err(|error| match error {
-                Error::InconsistentKeys(_) => mismatch(certificate.path(), key.path()),
-                other => unusable(key.path(), Kind::Key, &other),
-            })?;
-        Ok(Self { key: Arc::new(key), end })
+        let paired = CertifiedKey::from_der(chain, secret, &default_provider()).map_err(|error| {
+            if matches!(error, Error::InconsistentKeys(_)) {
+                mismatch(certificate.path(), key.path())
+            } else {
+                unusable(key.path(), Kind::Key, &error)
+            }
+        });
+        Ok(Self { key: Arc::new(paired?), end })
     }
 }
 
@@ -301,3 +305,6 @@ fn judge_list(
     within(timestamp(list.last_update()), timestamp(next), &what, now)?;
     Ok(End { at: timestamp(next), what })
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -10,7 +10,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use octroi_mqtt::Connect;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -87,22 +86,21 @@ impl Standing {
         self.look_again(now);
     }
 
-    /// The identities that this CONNECT proves, the preferred first; empty: none.
-    pub async fn identities(&mut self, connect: &Connect) -> Vec<String> {
+    /// The identities that the connection proves with this user name and password, the preferred first;
+    /// empty: none.
+    pub async fn identities(&mut self, user: Option<&str>, password: Option<&[u8]>) -> Vec<String> {
         match &self.by {
             IdentifyBy::Certificate => self.chain.first().map(tls::identities).unwrap_or_default(),
-            IdentifyBy::UsernameOnly => connect.user_name.iter().map(|user| format!("id:{user}")).collect(),
+            IdentifyBy::UsernameOnly => user.iter().map(|user| format!("id:{user}")).collect(),
             IdentifyBy::Password(_) => {
                 let passwords = self.credentials.borrow().passwords.clone();
-                let (Some(passwords), Some(user), Some(password)) =
-                    (passwords, &connect.user_name, &connect.password)
-                else {
+                let (Some(passwords), Some(user), Some(password)) = (passwords, user, password) else {
                     return Vec::new();
                 };
                 if !passwords.verify(user, password).await {
                     return Vec::new();
                 }
-                self.line = passwords.hash_of(user).map(|hash| (user.clone(), hash.to_owned()));
+                self.line = passwords.hash_of(user).map(|hash| (user.to_owned(), hash.to_owned()));
                 vec![format!("user:{user}")]
             }
         }

@@ -18,10 +18,11 @@ pub fn identities(certificate: &CertificateDer<'_>) -> Vec<String> {
     // An extension that cannot be read, or stands there twice, could have named somebody else.
     let Ok(names) = certificate.subject_alternative_name() else { return Vec::new() };
     let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
-    let uris = names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(Some(*uri)),
-        GeneralName::Invalid(tag, _) if tag.0 == URI => Some(None),
-        _ => None,
+    let uris = names.iter().filter_map(|name| {
+        if let GeneralName::URI(uri) = name {
+            return Some(Some(*uri));
+        }
+        matches!(name, GeneralName::Invalid(tag, _) if tag.0 == URI).then_some(None)
     });
     let uris: Vec<Option<&str>> = uris.collect();
     if !uris.is_empty() {
