@@ -104,6 +104,9 @@ pub enum Command {
     /// The ways to the targets: list, show, check, pause, resume, replay.
     #[command(subcommand)]
     Outlet(OutletCommand),
+    /// Certificates: make, issue, look, revoke.
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Load for any MQTT broker, with an ack latency histogram.
     Bench(BenchArgs),
     /// The configuration.
@@ -495,6 +498,66 @@ pub struct KeptArgs {
     #[command(flatten)]
     /// Which hub.
     pub hub: HubArg,
+}
+
+/// `octroi tls`
+#[derive(Debug, Subcommand)]
+pub enum TlsCommand {
+    /// Make an authority, a server's certificate and an empty revocation list. Overwrites nothing.
+    Init {
+        /// Where; made if it is not there.
+        dir: PathBuf,
+        /// A name or address that clients connect to; may be given several times. Default: this machine's own.
+        #[arg(long = "host")]
+        hosts: Vec<String>,
+        /// How long the server's certificate is valid.
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+    },
+    /// Make a source's certificate and key, or with `--host` the server's next one. Overwrites nothing.
+    Issue {
+        /// The source's name, which is the certificate's common name; the server's: of its files alone.
+        name: String,
+        #[command(flatten)]
+        /// By whom.
+        authority: AuthorityArg,
+        /// A URI that is the source's identity instead of its name.
+        #[arg(long)]
+        uri: Option<String>,
+        /// The server's: a name or address that clients connect to; may be given several times.
+        #[arg(long = "host", conflicts_with = "uri")]
+        hosts: Vec<String>,
+        /// How long it is valid.
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+    },
+    /// Look at certificates, keys and revocation lists: do they fit, what ends soon, what is weak. Writes nothing.
+    Check {
+        /// What `init` made; default: what the configuration's listeners use.
+        dir: Option<PathBuf>,
+        #[command(flatten)]
+        /// Whose.
+        config: ConfigArg,
+    },
+    /// Write the next revocation list. A running hub takes it up within seconds, and closes what it names.
+    Revoke {
+        /// Names that `issue` was given, or certificates (`x.pem`); none: the list is renewed only.
+        names: Vec<String>,
+        #[command(flatten)]
+        /// By whom.
+        authority: AuthorityArg,
+        /// How long the list is valid: write the next one before.
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+    },
+}
+
+/// An authority that `octroi tls init` made.
+#[derive(Clone, Debug, Args)]
+pub struct AuthorityArg {
+    /// Its directory.
+    #[arg(long, default_value = ".")]
+    pub dir: PathBuf,
 }
 
 /// `octroi config`

@@ -21,7 +21,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::fail_point;
-use crate::identity::Identify;
+use crate::identity::standing::Standing;
 use crate::intake::{Arrived, Intake, Refused, Sender};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -58,8 +58,7 @@ struct Peer {
 /// One connection.
 struct Conversation<'s> {
     shared: &'s Shared,
-    identify: &'s Identify,
-    certificate: Vec<String>,
+    standing: Standing,
     mqtt: Session,
     intake: Intake,
     pending: VecDeque<Pending>,
@@ -70,8 +69,8 @@ struct Conversation<'s> {
     refusals: (Instant, u32),
 }
 
-/// Serves one connection to its end. `certificate`: what TLS proved.
-pub async fn serve<S>(shared: Arc<Shared>, identify: Identify, certificate: Vec<String>, mut socket: S)
+/// Serves one connection to its end, or as long as its identity stands.
+pub async fn serve<S>(shared: Arc<Shared>, standing: Standing, mut socket: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -79,8 +78,7 @@ where
     let mut conversation = Conversation {
         mqtt: Session::new(Arc::clone(&shared.limits), now.into_std()),
         shared: &shared,
-        identify: &identify,
-        certificate,
+        standing,
         intake: Intake::default(),
         pending: VecDeque::new(),
         peer: None,
@@ -101,6 +99,8 @@ enum Woken {
     Ended(End),
     Stopping,
     Tick,
+    /// What the client's identity rests on has changed or ended.
+    Standing,
 }
 
 impl Conversation<'_> {
@@ -127,8 +127,12 @@ impl Conversation<'_> {
             } else {
                 self.mqtt.pause_keep_alive();
             }
+            if let Some(lapse) = self.standing.lapse(now) {
+                self.mqtt.disconnect(DisconnectReason::NotAuthorized, Some(lapse.why()), &mut events);
+                continue;
+            }
             let woken = {
-                let Self { pending, peer, .. } = self;
+                let Self { pending, peer, standing, .. } = self;
                 let ended = peer.as_mut().map(|peer| &mut peer.ended);
                 tokio::select! {
                     biased;
@@ -139,6 +143,7 @@ impl Conversation<'_> {
                     read = socket.read_buf(&mut input), if readable => Woken::Read(read),
                     _ = stopping.wait_for(|stopping| *stopping) => Woken::Stopping,
                     () = tick.as_mut() => Woken::Tick,
+                    () = standing.changed() => Woken::Standing,
                 }
             };
             match woken {
@@ -162,6 +167,7 @@ impl Conversation<'_> {
                     self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, STOPPING, &mut events);
                 }
                 Woken::Tick => self.tick(&mut events),
+                Woken::Standing => {}
             }
         }
     }
@@ -237,7 +243,8 @@ impl Conversation<'_> {
 
     async fn connect(&mut self, connect: Connect, now: Instant) {
         let mut events = Vec::new();
-        let proven = self.identify.identities(&connect, &self.certificate).await;
+        let proven =
+            self.standing.identities(connect.user_name.as_deref(), connect.password.as_deref()).await;
         let active = self.shared.ingress.policies.current();
         let known = proven.iter().find(|identity| active.source(identity).is_some());
         let refused = match (known, *self.shared.stopping.borrow()) {
@@ -374,7 +381,7 @@ impl Conversation<'_> {
     fn arm(&self, tick: std::pin::Pin<&mut Sleep>, now: Instant) {
         let session = self.mqtt.deadline().map(Instant::from_std);
         let answers = self.pending.front().map(|pending| pending.since + limits::ACK_GRACE);
-        let due = session.into_iter().chain(answers).min();
+        let due = session.into_iter().chain(answers).chain(self.standing.deadline()).min();
         // Moving a timer costs more than a spare tick: it is moved only when it would fire too late.
         match due {
             Some(due) if due < tick.deadline() || tick.is_elapsed() => tick.reset(due.max(now)),

@@ -13,6 +13,7 @@ mod fire;
 mod full;
 mod guide;
 mod hostile;
+mod identities;
 mod index;
 mod instrument;
 mod journal;

@@ -32,6 +32,9 @@ pub fn table(status: &Status, lang: Lang, color: bool, width: usize) -> String {
     if !status.index_rebuilt.is_empty() {
         out.wrapped(words::INDEX_REBUILT.in_(lang), YELLOW);
     }
+    for credential in status.credentials.iter().filter(|credential| !credential.reason.is_empty()) {
+        out.wrapped(&format!("{}: {}", credential.listener, credential.reason.of(lang)), YELLOW);
+    }
 
     let mut flows: Vec<&Flow> = status.flows.iter().collect();
     flows.sort_by(|a, b| b.per_second.total_cmp(&a.per_second).then(b.messages.cmp(&a.messages)));

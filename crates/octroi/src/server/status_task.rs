@@ -127,6 +127,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
         conservation: conservation(&journal),
         left: left(&journal),
         index_rebuilt: parts.index_rebuilt.to_owned(),
+        credentials: (**parts.credentials.load()).clone(),
         targets: targets.collect(),
     };
     samples.push_back(sample);

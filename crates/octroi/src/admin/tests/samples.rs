@@ -112,6 +112,7 @@ pub(crate) fn well() -> Status {
             unaccounted: 0,
         },
         index_rebuilt: String::new(),
+        credentials: Vec::new(),
         left: LeftStatus::default(),
     }
 }
@@ -138,6 +139,7 @@ pub(crate) fn just_started() -> Status {
         quarantine: Vec::new(),
         conservation: Conservation::default(),
         index_rebuilt: String::new(),
+        credentials: Vec::new(),
         left: LeftStatus::default(),
         connections: 0,
         received_per_second: 0.0,
