@@ -1,8 +1,12 @@
 //! The command line as typed. What each command does is in `cmd/`.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use bench::BenchArgs;
 
 /// Octroi, a regional data hub: MQTT in, a data-sensitivity policy decides, and each message goes to the
 /// hosting target that the policy allows.
@@ -567,44 +571,6 @@ pub enum ConfigCommand {
     Check(ConfigArg),
     /// What it means, with the limits; no secrets.
     Show(ConfigArg),
-}
-
-/// `octroi bench`
-#[derive(Clone, Debug, Args)]
-pub struct BenchArgs {
-    /// The broker, `127.0.0.1:1883`.
-    #[arg(long, default_value = "127.0.0.1:1883")]
-    pub broker: String,
-    /// Connections.
-    #[arg(long, default_value_t = 50)]
-    pub connections: usize,
-    /// QoS 1 publishes in flight per connection.
-    #[arg(long, default_value_t = 100)]
-    pub window: usize,
-    /// Payload bytes.
-    #[arg(long, default_value_t = 200)]
-    pub size: usize,
-    /// Messages in all.
-    #[arg(long, default_value_t = 1_000_000)]
-    pub messages: u64,
-    /// QoS 0 or 1.
-    #[arg(long, default_value_t = 1)]
-    pub qos: u8,
-    /// MQTT 5 instead of 3.1.1.
-    #[arg(long)]
-    pub v5: bool,
-    /// User name of every connection (the source's id on a `username-only` listener).
-    #[arg(long, default_value = "ville-mobilite")]
-    pub user: String,
-    /// Topic; `{c}` is the connection's number.
-    #[arg(long, default_value = "ville/mobilite/c{c}/count")]
-    pub topic: String,
-    /// Messages per second in all; default: as fast as acks come.
-    #[arg(long)]
-    pub rate: Option<u64>,
-    /// Threads of the generator.
-    #[arg(long, default_value_t = 1)]
-    pub threads: usize,
 }
 
 /// Reads `30s`, `2m`, `500ms`, `1h`.

@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod backlog;
+mod bench;
 mod cli;
 mod clients;
 mod conformance;
