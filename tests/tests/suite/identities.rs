@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use octroi_tests::hub::{Hub, cli_command};
 use octroi_tests::load::wire::{self, Answer, Wire};
 use octroi_tests::load::{Load, Plan, Qos, Version};
 use octroi_tests::peer::Peer;
-use octroi_tests::process::{Finished, free_port, run, wait_until};
+use octroi_tests::process::{Finished, Process, free_port, run, wait_until};
 use octroi_tests::{needs, policy, report, root};
 use tungstenite::Message;
 use tungstenite::client::IntoClientRequest;
@@ -24,6 +24,17 @@ const NAME: &str = "mobilite.rennes.example";
 const USER: &str = "ville-mobilite";
 /// Another source of the policy, by certificate.
 const OTHER: &str = "lns.redon.example";
+/// The source that publishes the counts, once more.
+const SOURCE: &str = r#"[[source]]
+id = "ville-mobilite-cert"
+identity = "cert:CN=%NAME%"
+producer = "243500139"
+format = "json"
+topics = ["ville/mobilite/#"]
+domains = ["mobility"]
+commune = "35238"
+perimeter = "metropole-rennes"
+"#;
 const SOON: Duration = Duration::from_secs(20);
 
 /// How clients come in.
@@ -61,6 +72,9 @@ impl Site {
             .map(|(port, web, rest)| format!("[[listener]]\nbind = \"127.0.0.1:{port}\"\n{web}{rest}\n"));
         let mut hub = Hub::prepared(&[], &listeners.concat());
         policy::edit(&hub.policy(), "\"user:redon-lora\"", &format!("\"cert:CN={OTHER}\""));
+        // The same gateway, by certificate.
+        let source = "[[source]]\nid = \"ville-mobilite\"\n";
+        policy::edit(&hub.policy(), source, &format!("{}\n{source}", SOURCE.replace("%NAME%", NAME)));
         let pki = hub.path("pki");
         octroi(&["tls", "init", path(&pki)]);
         fs::write(hub.path("passwords"), password_file(&[(USER, "first")])).unwrap();
@@ -147,40 +161,51 @@ fn publish(wire: &mut Wire, id: u64) {
     assert_eq!(wire.answer(SOON).unwrap(), Some(Answer::Ack { packet: 7, reason: 0 }));
 }
 
-/// `openssl s_client` with a client's certificate; what it said.
-fn s_client(site: &Site, name: &str, more: &[&str]) -> Option<Finished> {
-    let mut command = Command::new(needs::tool("openssl", "openssl")?);
+/// `openssl s_client` with a client's certificate, for the second that a ticket may take to come; what it said.
+fn s_client(site: &Site, at: SocketAddr, name: &str, more: &[&str]) -> Option<Finished> {
+    let tool = needs::tool("openssl", "openssl")?;
+    let mut command = Command::new("sh");
+    command.args(["-c", "sleep 1 | \"$@\"", "sh", path(&tool)]);
     let [certificate, key] = ["pem", "key"].map(|kind| site.file(&format!("clients/{name}.{kind}")));
-    command.args([
-        "s_client",
-        "-connect",
-        &site.address(0).to_string(),
-        "-CAfile",
-        path(&site.file("ca.pem")),
-    ]);
+    command.args(["s_client", "-connect", &at.to_string(), "-CAfile", path(&site.file("ca.pem"))]);
     command.args(["-cert", path(&certificate), "-key", path(&key), "-verify_return_error"]).args(more);
     Some(run(&mut command, SOON).unwrap())
+}
+
+/// `openssl s_server` with the site's certificate: a server that gives tickets.
+fn s_server(site: &Site) -> Option<(Process, SocketAddr)> {
+    let (tool, port) = (needs::tool("openssl", "openssl")?, free_port());
+    let [certificate, key, ca] = ["server.pem", "server.key", "ca.pem"].map(|name| site.file(name));
+    let files = ["-cert", path(&certificate), "-key", path(&key), "-CAfile", path(&ca)];
+    let mut arguments = vec!["s_server".to_owned(), "-accept".to_owned(), port.to_string()];
+    arguments.extend(files.into_iter().chain(["-Verify", "1", "-quiet"]).map(str::to_owned));
+    let process = Process::start(&tool, &arguments, &site.pki, &site.hub.path("s_server.log")).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    wait_until("openssl listens", SOON, || TcpStream::connect(address).is_ok());
+    Some((process, address))
 }
 
 #[test]
 fn a_revoked_client_is_closed_and_turned_away_within_seconds_with_its_ticket_too() {
     let _machine = needs::exclusive();
     let site = Site::start();
+    // Another server with the same certificate gives tickets; this one gives none, and takes none.
+    let Some((_giver, giver)) = s_server(&site) else { return };
     let tickets = ["-tls1_2", "-tls1_3"].map(|version| (version, site.hub.path(&format!("ticket{version}"))));
     for (version, ticket) in &tickets {
-        let Some(said) = s_client(&site, NAME, &[version, "-sess_out", path(ticket)]) else { return };
-        assert!(said.out.contains("New, TLSv1"), "{version}: {}{}", said.out, said.err);
-        // Of TLS 1.3 there is nothing to save: no ticket is sent.
-        if ticket.exists() {
-            let said = s_client(&site, NAME, &[version, "-sess_in", path(ticket)]).unwrap();
-            assert!(
-                said.out.contains("New, TLSv1") && !said.out.contains("Reused"),
-                "{version}: {}",
-                said.out
-            );
-        }
+        let saved = |at| {
+            let said = s_client(&site, at, NAME, &[version, "-sess_out", path(ticket)]).unwrap();
+            assert!(said.out.contains("New, TLSv1"), "{version}: {}{}", said.out, said.err);
+            ticket.exists()
+        };
+        assert!(!saved(site.address(0)), "{version}: nothing to save");
+        assert!(saved(giver), "{version}: it would have been saved");
+        let reused = |at| {
+            let said = s_client(&site, at, NAME, &[version, "-sess_in", path(ticket)]).unwrap();
+            said.out.contains("Reused, TLSv1")
+        };
+        assert!(reused(giver) && !reused(site.address(0)), "{version}");
     }
-    assert!(tickets[0].1.exists() && !tickets[1].1.exists(), "what openssl saves of each version");
     let mut five = Wire::connect(site.peer(NAME), Version::V5, "five", "").unwrap();
     let mut three = Wire::connect(site.peer(NAME), Version::V311, "three", "").unwrap();
     let mut other = Wire::connect(site.peer(OTHER), Version::V5, "other", "").unwrap();
@@ -207,8 +232,7 @@ fn a_revoked_client_is_closed_and_turned_away_within_seconds_with_its_ticket_too
     );
     assert!(turned_away < Duration::from_secs(5) && closed_too < Duration::from_secs(60));
     for (version, ticket) in &tickets {
-        let again = if ticket.exists() { vec![*version, "-sess_in", path(ticket)] } else { vec![*version] };
-        let said = s_client(&site, NAME, &again).unwrap();
+        let said = s_client(&site, site.address(0), NAME, &[version, "-sess_in", path(ticket)]).unwrap();
         let said = format!("{}{}", said.out, said.err);
         assert!(said.contains("certificate revoked") && !said.contains("Reused"), "{version}: {said}");
     }
@@ -290,7 +314,8 @@ fn what_cannot_be_used_is_said_once_and_the_old_stays_in_force() {
     let key = fs::read_to_string(site.file("server.key")).unwrap();
     octroi(&["tls", "issue", "next", "--host", "localhost", "--dir", path(&site.pki)]);
     fs::copy(site.file("next.key"), site.file("server.key")).unwrap();
-    fs::write(site.file("ca.crl"), "").unwrap();
+    let list = fs::read_to_string(site.file("ca.crl")).unwrap();
+    fs::write(site.file("ca.crl"), &list[..list.len() / 2]).unwrap();
     for (part, why) in
         [("certificate", "is not the key of the certificate"), ("client_ca", "ca.crl` holds no usable")]
     {
@@ -309,6 +334,7 @@ fn what_cannot_be_used_is_said_once_and_the_old_stays_in_force() {
     assert_eq!(said, 4, "{}", site.hub.log());
 
     replace(&site.file("server.key"), &key);
+    replace(&site.file("ca.crl"), &list);
     site.revoke(NAME);
     for part in ["certificate", "client_ca"] {
         wait_until("it is mended", SOON, || site.state(part).0 == "in_force");
@@ -481,7 +507,7 @@ fn tls_before_1_2_and_suites_without_forward_secrecy_are_refused() {
         (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256"], false),
         (&["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], true),
     ] {
-        let Some(said) = s_client(&site, NAME, profile) else { return };
+        let Some(said) = s_client(&site, site.address(0), NAME, profile) else { return };
         let negotiated = said.out.contains("New, TLSv1");
         assert_eq!(negotiated, taken, "{profile:?}: {}{}", said.out, said.err);
     }
