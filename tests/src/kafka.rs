@@ -14,7 +14,7 @@ mod proxy;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -84,8 +84,7 @@ impl Kafka {
         let nodes: Vec<Node> = (1..=shape.nodes).map(|id| Node::new(id, root, shape.proxied)).collect();
         let proxied = nodes.iter().filter(|_| shape.proxied);
         let proxies = proxied.map(|node| Proxy::start(node.ports.advertised, node.ports.plain)).collect();
-        let random = distribution.tool("kafka.tools.StorageTool", &["random-uuid"]);
-        let (cluster_id, distribution) = (random.trim().to_owned(), distribution.clone());
+        let (cluster_id, distribution) = (new_cluster_id(), distribution.clone());
         let mut kafka = Self { nodes, proxies, distribution, pki, client, password, directory, cluster_id };
         kafka.certify(Validity::Month);
         kafka.format();
@@ -124,8 +123,7 @@ impl Kafka {
             }
             std::fs::remove_dir_all(node.directory.join("data")).expect("a broker's data can be removed");
         }
-        let random = self.distribution.tool("kafka.tools.StorageTool", &["random-uuid"]);
-        self.cluster_id = random.trim().to_owned();
+        self.cluster_id = new_cluster_id();
         self.format();
         self.restart();
     }
@@ -361,6 +359,12 @@ impl Kafka {
     pub fn follow(&self, topic: &str) -> Follower {
         Follower::start(&self.internal(), topic)
     }
+}
+
+/// Sixteen bytes in URL-safe base64, as Kafka wants them, that no other cluster of this machine has.
+fn new_cluster_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set");
+    format!("t{:020x}A", since.as_nanos())
 }
 
 /// The partitions in a listing of kcat's of one topic.
