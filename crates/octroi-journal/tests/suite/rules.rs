@@ -141,6 +141,24 @@ fn a_look_beside_the_owner_passes_over_what_the_owner_trims_meanwhile() {
     assert!(inspector.segments().unwrap().len() < seen.len());
 }
 
+#[test]
+fn a_segment_that_goes_while_a_reader_comes_to_it_is_trimmed_and_not_lost() {
+    let disk = SimDisk::new(1);
+    let (mut journal, _) = open(&disk);
+    for n in 0..20_u8 {
+        put(&mut journal, 0, &vec![n; 900]);
+    }
+    let mut reader = journal.reader(0);
+    journal.retain_from(journal.durable().end());
+    // The file is gone, and there trimming stops.
+    disk.fail_at_sync(0, Fault::Io);
+    assert!(journal.trim().is_err());
+    assert!(disk.open(FIRST).is_err());
+    let read = reader.next(None, 1 << 20, &mut Batch::default());
+    assert!(matches!(read, Err(ReadError::Trimmed { seq: 0, .. })), "{read:?}");
+    assert_eq!(reader.fenced(), []);
+}
+
 /// Rule 9.
 #[test]
 fn the_second_opener_gets_locked() {
