@@ -8,7 +8,7 @@ use std::fs;
 
 use octroi_tests::root;
 
-const PAGES: [&str; 3] = ["README.md", "ARCHITECTURE.md", "docs/policy-guide.md"];
+const PAGES: [&str; 4] = ["README.md", "ARCHITECTURE.md", "docs/policy-guide.md", "docs/identities.md"];
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("`{path}`: {error}"))
@@ -157,6 +157,7 @@ fn commands_that_the_pages_show_exist() {
                 "journal" => "Journal",
                 "quarantine" => "Quarantine",
                 "config" => "Config",
+                "tls" => "Tls",
                 _ => continue,
             };
             let verbs = variants(between(&source, &format!("pub enum {group}Command {{"), "\n}"));

@@ -111,8 +111,8 @@ impl<T> Kept<T> {
 fn over(end: &End) -> Text {
     let (Text { en, fr }, at) = (&end.what, end.at);
     text!(
-        "{en} expired at {at}: new clients are turned away until a valid one is put there",
-        "{fr} a expiré le {at} : les nouveaux clients sont refusés tant qu'il n'est pas remplacé"
+        "{en} expired at {at}: put a valid one there; clients may be turned away until then",
+        "{fr} a expiré le {at} : déposez-en un exemplaire valable ; des clients peuvent être refusés d'ici là"
     )
 }
 
@@ -125,7 +125,7 @@ fn kept_the_old(refusal: &Refusal) -> Text {
 }
 
 /// The credentials of one listener, kept like their files.
-pub struct Keeper {
+pub struct Holder {
     listener: String,
     clock: Arc<dyn Clock>,
     pair: Option<Kept<Pair>>,
@@ -134,7 +134,7 @@ pub struct Keeper {
     tell: watch::Sender<Arc<Credentials>>,
 }
 
-impl Keeper {
+impl Holder {
     /// Reads everything. Blocking.
     ///
     /// # Errors
@@ -167,9 +167,9 @@ impl Keeper {
         let (tell, _) = watch::channel(Arc::default());
         let listener = listener.bind.to_string();
         let (pair, clients, passwords) = (pair.transpose()?, clients.transpose()?, passwords.transpose()?);
-        let keeper = Self { listener, clock, pair, clients, passwords, tell };
-        keeper.publish()?;
-        Ok(keeper)
+        let holder = Self { listener, clock, pair, clients, passwords, tell };
+        holder.publish()?;
+        Ok(holder)
     }
 
     /// The credentials in force, from now on.

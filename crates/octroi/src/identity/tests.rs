@@ -1,11 +1,12 @@
 //! What changes on disk, and whom that concerns.
 
+use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, Instant};
 
-use super::credentials::Keeper;
+use super::credentials::Holder;
 use super::passwords::password_line;
 use super::standing::{Lapse, Standing};
 use super::watcher::{Shown, Watcher};
@@ -22,19 +23,19 @@ fn listener(pki: &Pki, identify_by: IdentifyBy) -> Listener {
     Listener { bind, transport: Transport::Tcp, identify_by, tls: Some(pki.files()) }
 }
 
-fn keeper(pki: &Pki, identify_by: IdentifyBy) -> Keeper {
-    Keeper::open(&listener(pki, identify_by), &Arc::new(Semaphore::new(1)), pki.clock()).unwrap()
+fn holder(pki: &Pki, identify_by: IdentifyBy) -> Holder {
+    Holder::open(&listener(pki, identify_by), &Arc::new(Semaphore::new(1)), pki.clock()).unwrap()
 }
 
 /// Looks until what is on disk is settled.
-fn settle(keeper: &mut Keeper) -> Vec<CredentialState> {
-    keeper.look();
-    keeper.look().into_iter().map(|status| status.state).collect()
+fn settle(holder: &mut Holder) -> Vec<CredentialState> {
+    holder.look();
+    holder.look().into_iter().map(|status| status.state).collect()
 }
 
 /// A connection by that certificate.
-fn connected(pki: &Pki, keeper: &Keeper, made: &Made) -> Standing {
-    let mut standing = Standing::new(IdentifyBy::Certificate, &keeper.credentials(), pki.clock());
+fn connected(pki: &Pki, holder: &Holder, made: &Made) -> Standing {
+    let mut standing = Standing::new(IdentifyBy::Certificate, &holder.credentials(), pki.clock());
     assert!(standing.tls().is_some());
     standing.verified(&chain_of(made), Instant::now());
     assert_eq!(standing.lapse(Instant::now()), None);
@@ -44,27 +45,48 @@ fn connected(pki: &Pki, keeper: &Keeper, made: &Made) -> Standing {
 #[tokio::test]
 async fn a_new_list_ends_whom_it_names_and_nobody_else() {
     let pki = Pki::new();
-    let mut keeper = keeper(&pki, IdentifyBy::Certificate);
+    let mut holder = holder(&pki, IdentifyBy::Certificate);
     let (good, bad) = (pki.client("good"), pki.client("bad"));
-    let mut standings = [&good, &bad].map(|made| connected(&pki, &keeper, made));
+    let mut standings = [&good, &bad].map(|made| connected(&pki, &holder, made));
     pki.write("ca.crl", &pki.list(&[&bad]));
-    keeper.look();
+    holder.look();
     assert_eq!(standings[1].lapse(Instant::now()), None, "one look is not enough: it could be half written");
-    keeper.look();
+    holder.look();
     assert_eq!(standings[0].lapse(Instant::now()), None);
     assert_eq!(standings[1].lapse(Instant::now()), Some(Lapse::Certificate(Fault::Revoked)));
+}
+
+/// As Kubernetes mounts a secret: the file is a link into a directory that is itself a link, and that is swapped.
+#[tokio::test]
+async fn a_file_behind_links_that_are_swapped_is_seen() {
+    let pki = Pki::new();
+    let (list, bad) = (pki.path("ca.crl"), pki.client("bad"));
+    let lists = [pki.list(&[]), pki.list(&[&bad])];
+    for (version, text) in ["v1", "v2"].iter().zip(lists) {
+        std::fs::create_dir(pki.path(version)).unwrap();
+        pki.write(&format!("{version}/ca.crl"), &text);
+    }
+    std::fs::remove_file(&list).unwrap();
+    symlink("data/ca.crl", &list).unwrap();
+    symlink("v1", pki.path("data")).unwrap();
+    let mut holder = holder(&pki, IdentifyBy::Certificate);
+    let mut standing = connected(&pki, &holder, &bad);
+    symlink("v2", pki.path("next")).unwrap();
+    std::fs::rename(pki.path("next"), pki.path("data")).unwrap();
+    assert_eq!(settle(&mut holder), [InForce, InForce]);
+    assert_eq!(standing.lapse(Instant::now()), Some(Lapse::Certificate(Fault::Revoked)));
 }
 
 #[tokio::test]
 async fn a_revocation_between_handshake_and_connect_is_not_missed() {
     let pki = Pki::new();
-    let mut keeper = keeper(&pki, IdentifyBy::Certificate);
+    let mut holder = holder(&pki, IdentifyBy::Certificate);
     let bad = pki.client("bad");
-    let mut standing = Standing::new(IdentifyBy::Certificate, &keeper.credentials(), pki.clock());
+    let mut standing = Standing::new(IdentifyBy::Certificate, &holder.credentials(), pki.clock());
     // The handshake goes by this, however long it takes.
     assert!(standing.tls().is_some());
     pki.write("ca.crl", &pki.list(&[&bad]));
-    settle(&mut keeper);
+    settle(&mut holder);
     standing.verified(&chain_of(&bad), Instant::now());
     assert_eq!(standing.lapse(Instant::now()), Some(Lapse::Certificate(Fault::Revoked)));
 }
@@ -72,46 +94,46 @@ async fn a_revocation_between_handshake_and_connect_is_not_missed() {
 #[tokio::test]
 async fn rotations_concern_nobody_whose_authority_stays() {
     let pki = Pki::new();
-    let mut keeper = keeper(&pki, IdentifyBy::Certificate);
-    let mut standing = connected(&pki, &keeper, &pki.client("good"));
+    let mut holder = holder(&pki, IdentifyBy::Certificate);
+    let mut standing = connected(&pki, &holder, &pki.client("good"));
     let (other, ca) = (Pki::new(), pki.read("ca.pem"));
     pki.serve(&pki.server());
     pki.write("ca.pem", &(ca + &other.read("ca.pem")));
     pki.write("ca.crl", &(pki.list(&[]) + &other.list(&[])));
-    let before = keeper.credentials().borrow().clone();
-    assert_eq!(settle(&mut keeper), [InForce, InForce]);
-    let after = keeper.credentials().borrow().clone();
+    let before = holder.credentials().borrow().clone();
+    assert_eq!(settle(&mut holder), [InForce, InForce]);
+    let after = holder.credentials().borrow().clone();
     assert!(!Arc::ptr_eq(&before.tls.clone().unwrap(), &after.tls.clone().unwrap()), "it was taken up");
     assert_eq!(standing.lapse(Instant::now()), None);
     // Its authority leaves.
     pki.write("ca.pem", &other.read("ca.pem"));
     pki.write("ca.crl", &other.list(&[]));
-    assert_eq!(settle(&mut keeper), [InForce, InForce]);
+    assert_eq!(settle(&mut holder), [InForce, InForce]);
     assert_eq!(standing.lapse(Instant::now()), Some(Lapse::Certificate(Fault::Untrusted)));
 }
 
 #[tokio::test]
 async fn what_cannot_be_used_changes_nothing_and_is_shown_until_it_is_mended() {
     let pki = Pki::new();
-    let mut keeper = keeper(&pki, IdentifyBy::Certificate);
+    let mut holder = holder(&pki, IdentifyBy::Certificate);
     let bad = pki.client("bad");
-    let mut standing = connected(&pki, &keeper, &bad);
-    let (key, before) = (pki.read("server.key"), Arc::clone(&keeper.credentials().borrow()));
+    let mut standing = connected(&pki, &holder, &bad);
+    let (key, before) = (pki.read("server.key"), Arc::clone(&holder.credentials().borrow()));
     pki.write("server.key", &pki.server().key);
-    assert_eq!(settle(&mut keeper), [Refused, InForce]);
-    assert!(Arc::ptr_eq(&before, &keeper.credentials().borrow()));
-    let reason = keeper.look().remove(0).reason;
+    assert_eq!(settle(&mut holder), [Refused, InForce]);
+    assert!(Arc::ptr_eq(&before, &holder.credentials().borrow()));
+    let reason = holder.look().remove(0).reason;
     assert!(reason.en.contains("is not the key of") && reason.en.contains("stays in force"), "{}", reason.en);
 
     // A broken pair holds no revocation back.
     pki.write("ca.crl", &pki.list(&[&bad]));
-    assert_eq!(settle(&mut keeper), [Refused, InForce]);
+    assert_eq!(settle(&mut holder), [Refused, InForce]);
     assert_eq!(standing.lapse(Instant::now()), Some(Lapse::Certificate(Fault::Revoked)));
     pki.write("ca.crl", "nothing");
-    assert_eq!(settle(&mut keeper), [Refused, Refused]);
+    assert_eq!(settle(&mut holder), [Refused, Refused]);
     assert_eq!(standing.lapse(Instant::now()), None, "nothing new to judge");
     pki.write("server.key", &key);
-    assert_eq!(settle(&mut keeper), [InForce, Refused]);
+    assert_eq!(settle(&mut holder), [InForce, Refused]);
     assert_eq!(
         standing.lapse(Instant::now()),
         Some(Lapse::Certificate(Fault::Revoked)),
@@ -122,8 +144,8 @@ async fn what_cannot_be_used_changes_nothing_and_is_shown_until_it_is_mended() {
 #[tokio::test]
 async fn the_end_of_a_certificate_ends_its_session_though_nothing_changes() {
     let pki = Pki::new();
-    let keeper = keeper(&pki, IdentifyBy::Certificate);
-    let mut standing = connected(&pki, &keeper, &pki.client("lns"));
+    let holder = holder(&pki, IdentifyBy::Certificate);
+    let mut standing = connected(&pki, &holder, &pki.client("lns"));
     let now = Instant::now();
     // The wall clock may be set: it is looked at again before the day comes.
     assert!(standing.deadline().unwrap() <= now + Duration::from_secs(30));
@@ -140,16 +162,16 @@ async fn the_end_of_a_certificate_ends_its_session_though_nothing_changes() {
 #[tokio::test]
 async fn a_list_that_expires_is_shown_and_ends_nobody() {
     let pki = Pki::new();
-    let mut keeper = keeper(&pki, IdentifyBy::Certificate);
+    let mut holder = holder(&pki, IdentifyBy::Certificate);
     pki.clock.pass(31 * DAY);
-    let mut standing = connected(&pki, &keeper, &pki.client("lns"));
+    let mut standing = connected(&pki, &holder, &pki.client("lns"));
     pki.clock.pass(29 * DAY + 1);
-    let status = keeper.look();
+    let status = holder.look();
     assert_eq!(status[1].state, Expired);
-    assert!(status[1].reason.fr.contains("les nouveaux clients sont refusés"), "{:?}", status[1].reason);
+    assert!(status[1].reason.fr.contains("des clients peuvent être refusés"), "{:?}", status[1].reason);
     assert_eq!(standing.lapse(Instant::now() + Duration::from_secs(60)), None);
     pki.write("ca.crl", &pki.list(&[]));
-    assert_eq!(settle(&mut keeper), [InForce, InForce]);
+    assert_eq!(settle(&mut holder), [InForce, InForce]);
     assert_eq!(standing.lapse(Instant::now()), None);
 }
 
@@ -161,10 +183,10 @@ async fn a_changed_password_ends_its_users_session_and_another_users_does_not() 
     let (a, b) = (line("a", "one", 1), line("b", "two", 2));
     pki.write("passwords", &format!("{a}\n{b}\n"));
     let by = IdentifyBy::Password(pki.path("passwords"));
-    let mut keeper = keeper(&pki, by.clone());
+    let mut holder = holder(&pki, by.clone());
     let mut standings = Vec::new();
     for (user, password) in [("a", "one"), ("b", "two")] {
-        let mut standing = Standing::new(by.clone(), &keeper.credentials(), pki.clock());
+        let mut standing = Standing::new(by.clone(), &holder.credentials(), pki.clock());
         assert_eq!(standing.identities(Some(user), Some(b"wrong")).await, [""; 0]);
         assert_eq!(standing.identities(Some(user), None).await, [""; 0]);
         assert_eq!(
@@ -179,7 +201,7 @@ async fn a_changed_password_ends_its_users_session_and_another_users_does_not() 
         (String::new(), [Some(Lapse::Password), Some(Lapse::Password)]),
     ] {
         pki.write("passwords", &text);
-        assert_eq!(settle(&mut keeper), [InForce, InForce, InForce]);
+        assert_eq!(settle(&mut holder), [InForce, InForce, InForce]);
         let found: Vec<_> = standings.iter_mut().map(|standing| standing.lapse(Instant::now())).collect();
         assert_eq!(found, lapses, "{text}");
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
 
-use super::credentials::{Credentials, Keeper};
+use super::credentials::{Credentials, Holder};
 use super::material::Refusal;
 use crate::clock::Clock;
 use crate::config::Listener;
@@ -22,7 +22,7 @@ pub type Shown = Arc<ArcSwap<Vec<CredentialStatus>>>;
 
 /// The credentials of all listeners.
 pub struct Watcher {
-    keepers: Vec<Keeper>,
+    holders: Vec<Holder>,
     shown: Shown,
 }
 
@@ -33,8 +33,8 @@ impl Watcher {
     /// What cannot be used.
     pub fn open(listeners: &[Listener], clock: &Arc<dyn Clock>, shown: Shown) -> Result<Self, Refusal> {
         let checks = Arc::new(Semaphore::new(limits::PASSWORD_CHECKS));
-        let keepers = listeners.iter().map(|listener| Keeper::open(listener, &checks, Arc::clone(clock)));
-        let mut watcher = Self { keepers: keepers.collect::<Result<_, _>>()?, shown };
+        let holders = listeners.iter().map(|listener| Holder::open(listener, &checks, Arc::clone(clock)));
+        let mut watcher = Self { holders: holders.collect::<Result<_, _>>()?, shown };
         watcher.look();
         Ok(watcher)
     }
@@ -42,7 +42,7 @@ impl Watcher {
     /// What each listener goes by, in the configuration's order.
     #[must_use]
     pub fn credentials(&self) -> Vec<watch::Receiver<Arc<Credentials>>> {
-        self.keepers.iter().map(Keeper::credentials).collect()
+        self.holders.iter().map(Holder::credentials).collect()
     }
 
     /// Looks until the hub has ended.
@@ -69,7 +69,7 @@ impl Watcher {
 
     /// Looks once, and says what stands otherwise than it did.
     fn look(&mut self) {
-        let now: Vec<CredentialStatus> = self.keepers.iter_mut().flat_map(Keeper::look).collect();
+        let now: Vec<CredentialStatus> = self.holders.iter_mut().flat_map(Holder::look).collect();
         let before = self.shown.load();
         for status in &now {
             let same =
