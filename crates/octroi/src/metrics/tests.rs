@@ -3,7 +3,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::status::{Conservation, KeptStatus, OutletState, TargetStatus};
+use crate::status::{Conservation, CredentialStatus, KeptStatus, OutletState, TargetStatus};
 
 fn names(sources: &[&str], targets: &[&str]) -> PolicyNames {
     PolicyNames {
@@ -40,7 +40,13 @@ fn series(text: &str) -> BTreeSet<&str> {
 fn every_series_of_a_policy_exists_at_0_from_its_activation_on() {
     let metrics = Metrics::new("0.1.0").unwrap();
     metrics.policy_activated(&names(&["lns-rennes"], &["dc-rennes"]));
-    let text = text(&metrics, Status::default());
+    let credential = CredentialStatus {
+        listener: "0.0.0.0:8883".to_owned(),
+        part: "certificate".to_owned(),
+        valid_until: "2027-11-20T06:00:00Z".to_owned(),
+        ..CredentialStatus::default()
+    };
+    let text = text(&metrics, Status { credentials: vec![credential], ..Status::default() });
     for row in TABLE {
         let types = format!("# TYPE {} {}\n", row.name, row.kind.name());
         assert!(text.contains(&types), "{types} is missing");
@@ -60,6 +66,7 @@ fn every_series_of_a_policy_exists_at_0_from_its_activation_on() {
         "octroi_policy_info{version=\"2026.11.2\"} 1",
         "octroi_build_info{version=\"0.1.0\"} 1",
         "octroi_unaccounted_messages 0",
+        "octroi_credentials_refused{listener=\"0.0.0.0:8883\",part=\"certificate\"} 0",
         "octroi_ack_seconds_count 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing from\n{text}");
