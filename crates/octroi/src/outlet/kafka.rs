@@ -43,6 +43,9 @@ use crate::status::OutletState;
 
 /// Records in flight: what the client library queues, see `queue.buffering.max.messages`.
 const WINDOW_MAX: usize = 100_000;
+/// What records in flight take. The client library's own bound, `queue.buffering.max.kbytes`, counts payloads and
+/// keys alone.
+const WINDOW_BYTES: u64 = 64 << 20;
 /// The library's poll always takes its whole time: it is given this much at once.
 const POLL_SLICE: Duration = Duration::from_millis(5);
 /// How long reports of what was already sent are waited for before all is sent again.
@@ -128,8 +131,8 @@ impl Kafka {
         let reject = |reason| DeliverError::Reject { seq: event.seq, reason };
         let Some(producer) = &self.producer else { return Err(DeliverError::Full) };
         let context = producer.context();
-        let in_flight = context.lock().ledger.len();
-        if in_flight >= self.window {
+        let (in_flight, bytes) = context.lock().ledger.in_flight();
+        if in_flight >= self.window || bytes >= WINDOW_BYTES {
             return Err(DeliverError::Full);
         }
         if !topic::render(&self.config.topic, Names::of(event), &mut self.topic) {

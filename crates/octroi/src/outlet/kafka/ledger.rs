@@ -13,11 +13,17 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use crate::outlet::Delivered;
 
+/// What a record in flight takes beside its payload: fourteen headers, each an allocation, and the library's own
+/// (1.6 KiB a record of 100 bytes, measured on a hub whose target took nothing).
+pub(super) const RECORD_BYTES: u64 = 1_536;
+
 /// The window.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     first_ticket: usize,
     slots: VecDeque<Slot>,
+    /// Of their payloads.
+    bytes: u64,
     /// Delivered since they were last taken.
     pub(super) delivered: [Delivered; Level::ALL.len()],
     /// Records that failed since the last clear, the first of each kind kept.
@@ -57,6 +63,7 @@ impl Ledger {
 
     pub(super) fn push(&mut self, seq: u64, level: Level, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(bytes);
         self.slots.push_back(Slot { seq, bytes, level, acked: false });
     }
 
@@ -90,6 +97,7 @@ impl Ledger {
         let mut settled = 0;
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.acked) {
             self.first_ticket = self.first_ticket.wrapping_add(1);
+            self.bytes = self.bytes.saturating_sub(slot.bytes);
             settled += 1;
             if let Some(count) = self.delivered.get_mut(slot.level as usize) {
                 count.records += 1;
@@ -103,6 +111,7 @@ impl Ledger {
     pub(super) fn clear(&mut self) {
         self.first_ticket = self.next_ticket();
         self.slots.clear();
+        self.bytes = 0;
         self.failures = Failures::default();
     }
 
@@ -113,6 +122,12 @@ impl Ledger {
 
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Records in flight, and what they take in memory.
+    pub(super) fn in_flight(&self) -> (usize, u64) {
+        let beside = (self.slots.len() as u64).saturating_mul(RECORD_BYTES);
+        (self.slots.len(), self.bytes.saturating_add(beside))
     }
 }
 
@@ -181,6 +196,20 @@ mod tests {
         ledger.acked(0);
         assert_eq!((ledger.settle(), ledger.front()), (2, Some(15)));
         assert_eq!(ledger.delivered[0], Delivered { records: 2, bytes: 200 });
+    }
+
+    #[test]
+    fn what_is_in_flight_is_what_was_pushed_and_neither_settled_nor_given_up() {
+        let mut ledger = Ledger::default();
+        for seq in [10, 12, 15] {
+            ledger.push(seq, Level::Open, 100);
+        }
+        assert_eq!(ledger.in_flight(), (3, 3 * (100 + RECORD_BYTES)));
+        ledger.acked(0);
+        ledger.settle();
+        assert_eq!(ledger.in_flight(), (2, 2 * (100 + RECORD_BYTES)));
+        ledger.clear();
+        assert_eq!(ledger.in_flight(), (0, 0));
     }
 
     #[test]

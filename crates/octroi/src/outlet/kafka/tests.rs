@@ -305,6 +305,19 @@ fn a_full_window_takes_no_more_and_loses_nothing() {
 }
 
 #[test]
+fn a_target_that_takes_nothing_holds_a_bounded_memory_headers_included() {
+    // Nobody listens there.
+    let mut relay = Relay::new(config("127.0.0.1:1"), numbered(WINDOW_MAX));
+    relay.offer();
+    let (records, bytes) = relay.kafka.producer.as_ref().unwrap().context().lock().ledger.in_flight();
+    assert_eq!(records, relay.next);
+    assert!(
+        bytes >= WINDOW_BYTES && bytes < WINDOW_BYTES + 2 * ledger::RECORD_BYTES,
+        "{records} records, {bytes}"
+    );
+}
+
+#[test]
 fn a_record_too_large_for_the_client_is_rejected_alone() {
     let cluster = cluster();
     let mut payloads = numbered(50);
