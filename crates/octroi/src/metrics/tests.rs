@@ -3,7 +3,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::status::{Conservation, KeptStatus, OutletState, TargetStatus};
+use crate::status::{BrokerStatus, Conservation, KeptStatus, OutletState, TargetStatus};
 
 fn names(sources: &[&str], targets: &[&str]) -> PolicyNames {
     PolicyNames {
@@ -40,7 +40,8 @@ fn series(text: &str) -> BTreeSet<&str> {
 fn every_series_of_a_policy_exists_at_0_from_its_activation_on() {
     let metrics = Metrics::new("0.1.0").unwrap();
     metrics.policy_activated(&names(&["lns-rennes"], &["dc-rennes"]));
-    let text = text(&metrics, Status::default());
+    let broker = BrokerStatus { name: "ville".to_owned(), ..BrokerStatus::default() };
+    let text = text(&metrics, Status { brokers: vec![broker], ..Status::default() });
     for row in TABLE {
         let types = format!("# TYPE {} {}\n", row.name, row.kind.name());
         assert!(text.contains(&types), "{types} is missing");
@@ -54,6 +55,7 @@ fn every_series_of_a_policy_exists_at_0_from_its_activation_on() {
         "octroi_delivered_total{target=\"dc-rennes\",level=\"open\"} 0",
         "octroi_outlet_errors_total{target=\"dc-rennes\",kind=\"blocked\"} 0",
         "octroi_outlet_up{target=\"dc-rennes\"} 0",
+        "octroi_broker_up{broker=\"ville\"} 0",
         "octroi_quarantined_messages{reason=\"no_rule_matches\"} 0",
         "octroi_rejected_total{stage=\"publish\",reason=\"command\"} 0",
         "octroi_qualification_valid_until_timestamp_seconds{target=\"dc-rennes\",scheme=\"iso27001\"} 1851552000",
