@@ -191,7 +191,7 @@ fn paho_publishes_at_each_qos_over_tcp_tls_and_websocket() {
     let Some(mut ways) = Ways::open() else { return };
     ways.run(|| {
         let mut command = Command::new(&python);
-        command.arg(octroi_tests::root().join("tests/clients/paho.py"));
+        command.arg(octroi_tests::root().join("tests/clients/paho_publish.py"));
         command
     });
     ways.close();

@@ -26,10 +26,11 @@ impl Retry {
         }
         let wait = self.next;
         self.next = (self.next * 2).min(limits::BROKER_RETRY_MOST);
-        let mut byte = [0; 1];
+        let mut random = [0; 1];
         // Without randomness hubs that lost their broker together come back together.
-        getrandom::fill(&mut byte).ok();
-        wait / 2 + wait * u32::from(byte[0]) / 512
+        getrandom::fill(&mut random).ok();
+        let [random] = random;
+        wait / 2 + wait * u32::from(random) / 512
     }
 }
 

@@ -91,8 +91,10 @@ impl Broker {
                 "le broker refuse l'utilisateur ou le mot de passe : corrigez `username` et `password`",
             )),
             5 | 0x87 | 0x8A | 0x8C => refused(text!(
-                "the broker does not let the hub in (code {code:#04x}): allow its user or certificate there",
-                "le broker ne laisse pas entrer le hub (code {code:#04x}) : autorisez-y son utilisateur ou son certificat",
+                "the broker does not let the hub in (code {code:#04x}): correct `username` and `password`, or allow its user \
+                 or certificate there",
+                "le broker ne laisse pas entrer le hub (code {code:#04x}) : corrigez `username` et `password`, ou \
+                 autorisez-y son utilisateur ou son certificat",
                 code = code,
             )),
             3 | 0x88 | 0x89 | 0x97 | 0x9F => down(text!(
