@@ -125,7 +125,8 @@ fn a_client_publishes_over_websocket_with_its_packets_cut_over_messages() {
 
 const TOPIC: &str = "ville/mobilite/compteur-7/count";
 
-/// A hub with a listener for each transport, and the payloads it was sent.
+/// A hub with a listener for each transport, and the payloads it was sent. Paho is no page and names an `Origin`
+/// all the same: its server's own address.
 struct Ways {
     hub: Hub,
     pki: Pki,
@@ -142,7 +143,7 @@ impl Ways {
             "[[listener]]\nbind = \"127.0.0.1:{tls}\"\nidentify_by = \"username-only\"\n\
              tls = {{ certificate = \"file:pki/hub.pem\", key = \"file:pki/hub.key\" }}\n\
              [[listener]]\nbind = \"127.0.0.1:{websocket}\"\nidentify_by = \"username-only\"\n\
-             transport = \"websocket\"\n"
+             transport = \"websocket\"\norigins = [\"http://localhost:{websocket}\"]\n"
         );
         let mut hub = Hub::prepared(&[], &listeners);
         let pki = Pki::new(&hub.path("pki"));
