@@ -59,6 +59,9 @@ prepare() {
     needs mvn maven
     needs systemd-analyze systemd
     needs setpriv util-linux
+    needs node nodejs
+    needs npm npm
+    python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
     [ ${#wanted[@]} -eq 0 ] || install_packages "${wanted[@]}" || say "tests that need what is missing are listed below"
     say "$(rustc --version); $(nproc) processors; $(uname -sr)"
 }

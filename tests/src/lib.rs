@@ -13,6 +13,7 @@ pub mod hub;
 pub mod kafka;
 pub mod load;
 pub mod metrics;
+pub mod mosquitto;
 pub mod needs;
 pub mod oracle;
 pub mod peer;
@@ -21,6 +22,11 @@ pub mod process;
 pub mod report;
 
 use std::path::{Path, PathBuf};
+
+/// What is fetched once is kept here: `OCTROI_TEST_CACHE`, else `target/test-cache` of the repository.
+pub(crate) fn cache() -> PathBuf {
+    std::env::var_os("OCTROI_TEST_CACHE").map_or_else(|| root().join("target/test-cache"), PathBuf::from)
+}
 
 /// The repository's root.
 pub fn root() -> PathBuf {

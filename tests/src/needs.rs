@@ -8,8 +8,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::kafka::{Distribution, Kafka, ONE, Shape};
+use crate::process::{self, Finished};
 
 /// One line of the list of tests that were not run.
 #[track_caller]
@@ -73,6 +75,72 @@ pub fn kafka_of(shape: Shape) -> Option<Kafka> {
             None
         }
     }
+}
+
+/// A Python whose environment has that package; `None` means that the test must return, and was listed.
+#[track_caller]
+#[must_use]
+pub fn python(package: &str) -> Option<PathBuf> {
+    let python = tool("python3", "python3-venv")?;
+    let install = |directory: &Path| {
+        let mut make = Command::new(&python);
+        make.args(["-m", "venv"]).arg(directory);
+        let mut fetch = Command::new(directory.join("bin/python3"));
+        fetch.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]);
+        [make, fetch]
+    };
+    Some(fetched("python", package, "python3-venv", install)?.join("bin/python3"))
+}
+
+/// The `node` to run, and the directory of modules where it finds that package; `None` means that the test must
+/// return, and was listed.
+#[track_caller]
+#[must_use]
+pub fn node(package: &str) -> Option<(PathBuf, PathBuf)> {
+    let node = tool("node", "nodejs")?;
+    let npm = tool("npm", "npm")?;
+    let install = |directory: &Path| {
+        let mut fetch = Command::new(&npm);
+        fetch.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+        fetch.arg(directory).arg(package);
+        [fetch]
+    };
+    Some((node, fetched("node", package, "npm", install)?.join("node_modules")))
+}
+
+/// A directory of the cache with a package in it, made once by those commands.
+#[track_caller]
+fn fetched<const N: usize>(
+    of: &str,
+    package: &str,
+    debian_package: &str,
+    install: impl FnOnce(&Path) -> [Command; N],
+) -> Option<PathBuf> {
+    static FETCH: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = FETCH.lock().unwrap_or_else(PoisonError::into_inner);
+    let directory = crate::cache().join(format!("{of}-{package}"));
+    // Written last: what was left half made is made again.
+    let whole = directory.join("whole");
+    if whole.is_file() {
+        return Some(directory);
+    }
+    let made = std::fs::create_dir_all(&directory).map_err(|error| error.to_string()).and_then(|()| {
+        install(&directory).into_iter().try_for_each(|mut command| {
+            let finished = process::run(&mut command, Duration::from_secs(180));
+            match finished.map_err(|error| error.to_string())? {
+                Finished { code: 0, .. } => Ok(()),
+                Finished { out, err, .. } => Err(format!("{out}{err}")),
+            }
+        })
+    });
+    if let Err(reason) = made.and_then(|()| std::fs::write(&whole, b"").map_err(|error| error.to_string())) {
+        let last = reason.lines().last().unwrap_or_default();
+        not_run(&format!(
+            "`{package}` cannot be fetched (`apt-get install {debian_package}`, and its registry): {last}"
+        ));
+        return None;
+    }
+    Some(directory)
 }
 
 /// A small file system in memory, gone with the value; `None` means that the test must return, and was listed.

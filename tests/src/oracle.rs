@@ -11,6 +11,7 @@ use crate::delivered::Delivered;
 use crate::hub::Hub;
 use crate::load::{Outcome, Stream};
 use crate::metrics::Scrape;
+use crate::process::holds_within;
 use crate::report;
 
 /// What was seen in one run.
@@ -31,6 +32,25 @@ pub fn judge_archives(hub: &Hub, streams: &[Stream], outcomes: &[Outcome], withi
     let scrape = hub.drained(within);
     let delivered = hub.archives();
     judge(&Evidence { streams, outcomes, delivered: &delivered, scrape: &scrape, repeats_allowed: 0 })
+}
+
+/// Judges a run whose publishers were answered by another broker, which may still have some: waits until nothing
+/// acknowledged is missing on the archives of these hubs together, at most `within`.
+pub fn judge_arrived(hubs: &[&Hub], streams: &[Stream], outcomes: &[Outcome], within: Duration) -> Verdict {
+    let mut verdict = Verdict::default();
+    holds_within(within, || {
+        let delivered: Vec<_> = hubs.iter().flat_map(|hub| hub.archives()).collect();
+        let judged = hubs.iter().map(|hub| {
+            let scrape = &hub.metrics();
+            judge(&Evidence { streams, outcomes, delivered: &delivered, scrape, repeats_allowed: 0 })
+        });
+        let mut judged: Vec<Verdict> = judged.collect();
+        // All but the balance is one hub's as it is another's.
+        let unbalanced = judged.iter().flat_map(|verdict| verdict.unbalanced.clone()).collect();
+        verdict = Verdict { unbalanced, ..judged.pop().unwrap_or_default() };
+        verdict.missing.is_empty() && verdict.unbalanced.is_empty()
+    });
+    verdict
 }
 
 /// What breaks each invariant, as sentences; all empty: all kept.
@@ -78,6 +98,29 @@ impl Verdict {
         );
         let lists = [&self.missing, &self.forbidden, &self.disordered, &self.duplicated, &self.unbalanced];
         assert!(lists.iter().all(|list| list.is_empty()), "{title}: an invariant is broken, see the table");
+    }
+}
+
+impl Verdict {
+    /// Prints the figures of a run behind another broker, and fails if anything was lost or is where it must not
+    /// be. Such a broker sends again what was not acknowledged to it: a further message, under an id of its own.
+    #[track_caller]
+    pub fn assert_arrived(&self, title: &str, figures: &[(&str, String)]) {
+        let more = [
+            ("acknowledged by the broker", self.acknowledged.to_string()),
+            ("on the targets", self.delivered.to_string()),
+            ("messages that the broker sent again", self.duplicated.len().to_string()),
+            ("acknowledged and missing", self.missing.len().to_string()),
+            ("where their label forbids", self.forbidden.len().to_string()),
+            ("repeats by the hub", self.repeats.to_string()),
+        ];
+        report::table(title, &[figures, &more].concat());
+        let broken = [&self.missing, &self.forbidden, &self.unbalanced].map(|list| list.first());
+        assert!(
+            broken.iter().all(Option::is_none) && self.repeats == 0,
+            "{title}: first of each: {broken:?}"
+        );
+        assert!(self.acknowledged > 500, "{title}: the load was a load");
     }
 }
 

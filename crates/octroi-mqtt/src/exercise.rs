@@ -1,12 +1,14 @@
-//! One entry point for fuzzing, shared by `fuzz/` and a test on stable: any bytes, cut anywhere, must
-//! neither panic nor loop, stay within the limits, and mean the same as uncut.
+//! The entry points for fuzzing, shared by `fuzz/` and tests on stable: any bytes of a client, or of a broker,
+//! cut anywhere, must neither panic nor loop, stay within the limits, and mean the same as uncut.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
-use crate::{Ack, Event, Grant, Limits, Progress, Refusal, Session, Version, client};
+use crate::{
+    Ack, Asks, Event, Grant, Heard, Limits, Progress, Receipt, Refusal, Session, Subscriber, Version, client,
+};
 
 /// What a stream came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +30,73 @@ pub fn session(data: &[u8], now: Instant) {
     let whole = run(&bytes, None, now);
     let cut = run(&bytes, Some(u32::from(*seed) + 1), now);
     assert_eq!(whole, cut, "a stream means the same however it is cut");
+}
+
+/// The same for what a broker sends to a subscriber: bit 1 of byte 0 puts CONNACK and SUBACK before the stream.
+pub fn subscriber(data: &[u8], now: Instant) {
+    let [mode, seed, stream @ ..] = data else { return };
+    let (version, connack, suback): (_, &[u8], &[u8]) = match mode & 1 {
+        0 => (Version::V3, &[0x20, 2, 0, 0], &[0x90, 3, 0, 1, 1]),
+        _ => (Version::V5, &[0x20, 3, 0, 0, 0], &[0x90, 4, 0, 1, 0, 1]),
+    };
+    let bytes = if mode & 2 == 0 { stream.to_vec() } else { [connack, suback, stream].concat() };
+    let whole = hear(version, &bytes, None, now);
+    let cut = hear(version, &bytes, Some(u32::from(*seed) + 1), now);
+    assert_eq!(whole, cut, "a stream means the same however it is cut");
+}
+
+fn hear(version: Version, bytes: &[u8], mut seed: Option<u32>, now: Instant) -> (Vec<Heard>, Vec<u8>) {
+    let asks = Asks {
+        version,
+        client_id: "fuzz".to_owned(),
+        user_name: None,
+        password: None,
+        keep_alive: 30,
+        session_expiry: 60,
+        receive_maximum: 8,
+        filters: vec!["$share/fuzz/#".to_owned()],
+    };
+    let limits = Limits { packet_bytes: 4096, ..Limits::default() };
+    let mut mqtt = Subscriber::new(Arc::new(asks), Arc::new(limits), true, now);
+    let (mut input, mut heard, mut acknowledged) = (BytesMut::new(), Vec::new(), 0);
+    let mut rest = bytes;
+    while !rest.is_empty() && mqtt.ended().is_none() {
+        let (piece, after) = rest.split_at(step(&mut seed, rest.len()));
+        rest = after;
+        input.extend_from_slice(piece);
+        loop {
+            let before = heard.len();
+            let progress = mqtt.receive(&mut input, now, 3, &mut heard);
+            assert!(heard.len() <= before + 3 + 2 && mqtt.in_flight() <= 8);
+            match progress {
+                Progress::NeedInput(missing) => {
+                    assert!(missing > 0 && input.len() < 4096);
+                    break;
+                }
+                Progress::EventsFull => {}
+                Progress::AwaitHub => {
+                    let receipts: Vec<Receipt> = heard.iter().filter_map(receipt).collect();
+                    for receipt in receipts.iter().skip(acknowledged) {
+                        assert!(mqtt.acknowledge(*receipt, &mut heard).is_ok());
+                    }
+                    acknowledged = receipts.len();
+                }
+                Progress::OutputFull | Progress::Closed => break,
+            }
+        }
+    }
+    mqtt.connection_lost(&mut heard);
+    assert!(matches!(heard.last(), Some(Heard::Ended(_))));
+    (heard, mqtt.output().to_vec())
+}
+
+fn receipt(heard: &Heard) -> Option<Receipt> {
+    match heard {
+        Heard::Publish(publish) | Heard::Inadmissible(publish, _) => {
+            Some(publish.receipt).filter(|receipt| receipt.wants_acknowledgement())
+        }
+        Heard::Connected { .. } | Heard::Subscribed | Heard::Ended(_) => None,
+    }
 }
 
 fn run(bytes: &[u8], mut seed: Option<u32>, now: Instant) -> Outcome {
@@ -161,21 +230,20 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn seeds() -> Vec<Vec<u8>> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/session");
+    fn seeds(target: &str) -> Vec<Vec<u8>> {
+        let folder = format!("{}/../../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
         let mut paths: Vec<_> =
             std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         paths.into_iter().map(|path| std::fs::read(path).unwrap()).collect()
     }
 
-    /// The fuzz target on stable: seeded mutations of the seed corpus, for ten seconds at most.
-    #[test]
-    fn mutations_of_the_seed_corpus_break_nothing() {
-        let (seeds, start) = (seeds(), Instant::now());
-        assert!(seeds.len() >= 10);
+    /// A fuzz target on stable: seeded mutations of its seed corpus, for ten seconds at most.
+    fn mutate(target: &str, exercise: fn(&[u8], Instant)) {
+        let (seeds, start) = (seeds(target), Instant::now());
+        assert!(seeds.len() >= 6);
         for seed in &seeds {
-            session(seed, start);
+            exercise(seed, start);
         }
         let mut state = 0x9E37_79B9_7F4A_7C15_u64;
         let mut random = move |below: usize| {
@@ -202,9 +270,19 @@ mod tests {
                     _ => data[at] = [0, 1, 0x7F, 0x80, 0xFF, 0x30, 0x32, 0x10][random(8)],
                 }
             }
-            session(&data, start);
+            exercise(&data, start);
             rounds += 1;
         }
         assert!(rounds > 1000, "only {rounds} mutations in the time");
+    }
+
+    #[test]
+    fn mutations_of_the_seed_corpus_break_nothing() {
+        mutate("session", session);
+    }
+
+    #[test]
+    fn mutations_of_what_a_broker_sends_break_nothing() {
+        mutate("subscriber", subscriber);
     }
 }

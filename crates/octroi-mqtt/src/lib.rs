@@ -1,4 +1,5 @@
-//! MQTT 3.1.1 and 5, the server's side of one client's session, without I/O.
+//! MQTT 3.1.1 and 5, the server's side of one client's session, without I/O; and, in `subscriber`, the
+//! other side, as far as the hub needs it to take messages from a broker.
 //!
 //! Bytes go in, [`Event`]s and bytes come out; the present time is an argument. The crate knows no
 //! socket, no policy and no journal. It serves an ingress: publishes are the point, SUBSCRIBE is answered
@@ -60,6 +61,7 @@ mod publish;
 mod reason;
 mod session;
 mod subscribe;
+mod subscriber;
 mod topic;
 mod wire;
 
@@ -74,4 +76,5 @@ pub use event::{
 pub use limits::Limits;
 pub use reason::{CloseReason, ConnectRefusal, DisconnectReason};
 pub use session::{Progress, Session};
+pub use subscriber::{Asks, End, Heard, Lack, Subscriber};
 pub use topic::Inadmissible;

@@ -12,6 +12,12 @@ pub(crate) struct Allowed(u64);
 pub(crate) const CONNECT: Allowed = Allowed::of(&[0x11, 0x15, 0x16, 0x17, 0x19, 0x21, 0x22, 0x26, 0x27]);
 pub(crate) const WILL: Allowed = Allowed::of(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x18, 0x26]);
 pub(crate) const PUBLISH: Allowed = Allowed::of(&[0x01, 0x02, 0x03, 0x08, 0x09, 0x0B, 0x23, 0x26]);
+pub(crate) const CONNACK: Allowed = Allowed::of(&[
+    0x11, 0x12, 0x13, 0x15, 0x16, 0x1A, 0x1C, 0x1F, 0x21, 0x22, 0x24, 0x25, 0x26, 0x27, 0x28, 0x29, 0x2A,
+]);
+pub(crate) const SUBACK: Allowed = ACK;
+/// As a server sends it.
+pub(crate) const DISCONNECT_OF_SERVER: Allowed = Allowed::of(&[0x1C, 0x1F, 0x26]);
 pub(crate) const ACK: Allowed = Allowed::of(&[0x1F, 0x26]);
 pub(crate) const SUBSCRIBE: Allowed = Allowed::of(&[0x0B, 0x26]);
 pub(crate) const UNSUBSCRIBE: Allowed = Allowed::of(&[0x26]);
@@ -22,20 +28,33 @@ const AUTHENTICATION_METHOD: u8 = 0x15;
 const AUTHENTICATION_DATA: u8 = 0x16;
 const TOPIC_ALIAS: u8 = 0x23;
 const USER_PROPERTY: u8 = 0x26;
+/// What a server says in CONNACK that it lacks, by a 0.
+pub(crate) const MAXIMUM_QOS: u8 = 0x24;
+pub(crate) const WILDCARDS: u8 = 0x28;
+pub(crate) const SHARED_SUBSCRIPTIONS: u8 = 0x2A;
 
 /// What was seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     ids: u64,
+    /// Those of one byte whose value is 0.
+    zeros: u64,
     pub(crate) topic_alias: Option<u16>,
     pub(crate) session_expiry: Option<u32>,
     pub(crate) user_properties: usize,
+    pub(crate) server_keep_alive: Option<u16>,
+    pub(crate) maximum_packet_size: Option<u32>,
 }
 
 impl Seen {
     /// Whether there is anything for the codec to read, the topic alias aside.
     pub(crate) fn beside_topic_alias(self) -> bool {
         self.ids & !(1 << TOPIC_ALIAS) != 0
+    }
+
+    /// Whether a property of one byte is there and 0.
+    pub(crate) fn is_zero(self, id: u8) -> bool {
+        self.zeros & (1 << id) != 0
     }
 
     pub(crate) fn has_authentication_method(self) -> bool {
@@ -84,18 +103,22 @@ impl Allowed {
 
 fn value(id: u8, properties: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Fault> {
     match id {
-        // Payload Format Indicator, Request Problem Information, Request Response Information
-        0x01 | 0x17 | 0x19 => {
-            if properties.u8()? > 1 {
-                return Err(Fault::protocol("a property that must be 0 or 1 is neither"));
+        // Payload Format Indicator, Request Problem Information, Request Response Information, Retain Available,
+        // Subscription Identifiers Available
+        0x01 | 0x17 | 0x19 | MAXIMUM_QOS | 0x25 | WILDCARDS | 0x29 | SHARED_SUBSCRIPTIONS => {
+            match properties.u8()? {
+                0 => seen.zeros |= 1 << id,
+                1 => {}
+                _ => return Err(Fault::protocol("a property that must be 0 or 1 is neither")),
             }
         }
         // Message Expiry Interval, Will Delay Interval
         0x02 | 0x18 => {
             properties.u32()?;
         }
-        // Content Type, Reason String, Authentication Method
-        0x03 | 0x1F | AUTHENTICATION_METHOD => {
+        // Content Type, Assigned Client Identifier, Response Information, Server Reference, Reason String,
+        // Authentication Method
+        0x03 | 0x12 | 0x1A | 0x1C | 0x1F | AUTHENTICATION_METHOD => {
             properties.string()?;
         }
         // Response Topic
@@ -116,6 +139,8 @@ fn value(id: u8, properties: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Fau
         }
         // Session Expiry Interval
         0x11 => seen.session_expiry = Some(properties.u32()?),
+        // Server Keep Alive
+        0x13 => seen.server_keep_alive = Some(properties.u16()?),
         // Receive Maximum
         0x21 => {
             if properties.u16()? == 0 {
@@ -136,11 +161,10 @@ fn value(id: u8, properties: &mut Reader<'_>, seen: &mut Seen) -> Result<(), Fau
             seen.user_properties += 1;
         }
         // Maximum Packet Size
-        0x27 => {
-            if properties.u32()? == 0 {
-                return Err(Fault::protocol("maximum packet size 0"));
-            }
-        }
+        0x27 => match properties.u32()? {
+            0 => return Err(Fault::protocol("maximum packet size 0")),
+            bytes => seen.maximum_packet_size = Some(bytes),
+        },
         _ => return Err(Fault::malformed("an unknown property")),
     }
     Ok(())

@@ -8,7 +8,7 @@
 
 mod connected;
 mod exchanges;
-mod flight;
+pub(crate) mod flight;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

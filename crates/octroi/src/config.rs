@@ -5,6 +5,7 @@
 //! Secrets are references (`file:`, `env:`, `cred:`), read at start and never
 //! printed. The environment is an argument: `main.rs` reads it.
 
+pub mod broker;
 pub mod raw;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::limits;
 use crate::outlet::kafka::{KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism};
+pub use broker::{BrokerConfig, BrokerTls};
 pub use raw::{KEYS, RawConfig, json_schema};
 
 /// The environment, as `main.rs` read it.
@@ -32,6 +34,8 @@ pub struct Config {
     pub keys_dir: PathBuf,
     /// MQTT listeners.
     pub listeners: Vec<Listener>,
+    /// Brokers to take messages from.
+    pub brokers: BTreeMap<String, BrokerConfig>,
     /// What the journal, and the logs beside it, may take.
     pub journal: JournalLimits,
     /// Metrics, health, API and console.
@@ -213,14 +217,22 @@ impl Config {
             );
         }
         let listeners = raw.listener.unwrap_or_default();
-        if listeners.is_empty() {
-            return wrong("listener", "there is none: add `[[listener]]` with `bind` and `identify_by`");
+        if listeners.is_empty() && raw.broker.as_ref().is_none_or(BTreeMap::is_empty) {
+            return wrong(
+                "listener",
+                "there is none, and no broker: add `[[listener]]` with `bind` and `identify_by`",
+            );
         }
         let listeners = listeners
             .into_iter()
             .enumerate()
             .map(|(n, listener)| check_listener(n, listener, &secrets))
             .collect::<Result<_, _>>()?;
+        let mut brokers = BTreeMap::new();
+        for (name, broker) in raw.broker.unwrap_or_default() {
+            let checked = broker::check(&name, &id, broker, &secrets)?;
+            brokers.insert(name, checked);
+        }
         let journal = check_journal(raw.journal.unwrap_or_default())?;
         let http = raw.http.unwrap_or_default().bind.unwrap_or_else(|| "127.0.0.1:9464".into());
         let http: SocketAddr = parse_address("http.bind", &http)?;
@@ -242,6 +254,7 @@ impl Config {
             policy: base.join(require("hub.policy", hub.policy)?),
             keys_dir: base.join(hub.keys_dir.unwrap_or_else(|| "keys".into())),
             listeners,
+            brokers,
             journal,
             http,
             outlets,
@@ -428,7 +441,11 @@ fn check_outlet(
     }
 }
 
-fn check_kafka_tls(key: &str, raw: raw::RawKafkaTls, secrets: &Secrets<'_>) -> Result<KafkaTls, ConfigError> {
+fn check_kafka_tls(
+    key: &str,
+    raw: raw::RawClientTls,
+    secrets: &Secrets<'_>,
+) -> Result<KafkaTls, ConfigError> {
     let text = |name: &str, reference: String| secrets.text(&format!("{key}.{name}"), &reference);
     let client = match (raw.certificate, raw.key) {
         (None, None) => None,

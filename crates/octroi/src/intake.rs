@@ -22,7 +22,7 @@ use crate::record::{Exchanges, Message, RecordKind, Refusal, Step, StoredOutcome
 /// Who publishes: settled at CONNECT, from the connection's identity alone.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    /// `id:…`, `user:…`, `cert:…`.
+    /// `id:…`, `user:…`, `cert:…`, `broker:…`.
     pub identity: Arc<str>,
     /// What the client speaks.
     pub version: Version,

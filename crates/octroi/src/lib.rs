@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod aggregator;
 pub mod backlog;
+pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod cmd;

@@ -142,6 +142,19 @@ const _: () = assert!((CHUNK_BYTES as u64) * 16 < JOURNAL_LEAST_BYTES);
 const _: () = assert!(TARGETS + 3 <= 64);
 const _: () = assert!((PUBLICATION_BYTES as u64) < JOURNAL_LEAST_BYTES / 16 / 4);
 
+/// A broker that is silent for so long is asked for a sign of life, and given up after as long again.
+pub const BROKER_KEEP_ALIVE_S: u16 = 30;
+/// How long a connection to a broker may take, and its TLS.
+pub const BROKER_CONNECT: Duration = Duration::from_secs(10);
+/// The first wait before a broker is connected to again; each is twice the one before.
+pub const BROKER_RETRY: Duration = Duration::from_millis(250);
+/// The longest wait.
+pub const BROKER_RETRY_MOST: Duration = Duration::from_secs(30);
+/// How long a broker is to keep what comes while the hub is away, where nothing is said.
+pub const BROKER_SESSION_EXPIRY_S: u32 = 7 * 86_400;
+/// Topic filters of a broker: one SUBSCRIBE.
+pub const BROKER_FILTERS: usize = 64;
+
 /// The limits of MQTT sessions.
 #[must_use]
 pub fn mqtt() -> octroi_mqtt::Limits {

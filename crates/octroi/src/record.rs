@@ -148,7 +148,7 @@ pub struct Message<'a> {
     pub domain: Option<DomainIx>,
     /// INSEE code; empty: none.
     pub commune: &'a str,
-    /// The authenticated identity (`id:…`, `user:…`, `cert:…`).
+    /// The authenticated identity (`id:…`, `user:…`, `cert:…`, `broker:…`).
     pub identity: &'a str,
     /// The device; empty: none.
     pub device: &'a str,

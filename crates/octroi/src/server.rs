@@ -30,6 +30,7 @@ use tokio::time::Instant;
 
 use crate::admin;
 use crate::backlog::Shelf;
+use crate::broker::{self, Broker};
 use crate::clock::{Clock, PolicyClock};
 use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
@@ -141,6 +142,8 @@ impl Server {
         let connections = Connections::default();
 
         let (listeners, watcher) = listen(&parts).await?;
+        let shares = Shares::new(share_of(&parts.config));
+        let brokers = broker::open(&parts.config, &shares, &parts.clock).or_exit(Exit::Config)?;
         let http = bind(parts.config.http).await?;
         let addresses = Addresses {
             mqtt: listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect(),
@@ -149,8 +152,9 @@ impl Server {
 
         let (status_tell, status) = watch::channel(Arc::new(Status::default()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(status_task::run(Arc::clone(&parts), connections.clone(), status_tell, ended.clone()));
         tasks.spawn(watcher.run(ended.clone()));
+        let seen = (connections.clone(), brokers.iter().map(Broker::seen).collect());
+        tasks.spawn(status_task::run(Arc::clone(&parts), seen, status_tell, ended.clone()));
         tasks.spawn(destroy_old_keys(Arc::clone(&parts), ended.clone()));
         let (commands_tell, commands) = mpsc::channel(limits::ADMIN_COMMANDS);
         tasks.spawn(admin_task::run(Arc::clone(&parts), commands, ended.clone()));
@@ -163,13 +167,7 @@ impl Server {
         tasks.spawn(serve_admin(http, admin_parts, ended.clone()));
 
         let shared = Arc::new(Shared {
-            ingress: Ingress {
-                policies: Arc::clone(&parts.policies),
-                inbox: Arc::clone(&parts.inbox),
-                budget: Arc::new(tokio::sync::Semaphore::new(limits::IN_FLIGHT_BYTES)),
-                clock: Arc::clone(&parts.policy_clock),
-                shares: Shares::new(share_of(&parts.config)),
-            },
+            ingress: ingress(&parts, shares),
             sessions: std::mem::take(&mut self.sessions),
             metrics: Arc::clone(&parts.metrics),
             limits: Arc::new(limits::mqtt()),
@@ -179,6 +177,9 @@ impl Server {
         for listener in listeners {
             let (shared, connections) = (Arc::clone(&shared), connections.clone());
             accepting.spawn(listener::run(listener, shared, connections, stopping.clone()));
+        }
+        for broker in brokers {
+            accepting.spawn(broker.run(Arc::clone(&shared)));
         }
         fail_point::reached("boot.listens");
         ready(&addresses, status);
@@ -234,6 +235,17 @@ impl Threads {
         fail_point::reached("stop.keeper_ended");
         inbox.control(Control::Stop);
         ended(self.committer, "committer");
+    }
+}
+
+/// The way in, of listeners and brokers.
+fn ingress(parts: &Parts, shares: Shares) -> Ingress {
+    Ingress {
+        policies: Arc::clone(&parts.policies),
+        inbox: Arc::clone(&parts.inbox),
+        budget: Arc::new(tokio::sync::Semaphore::new(limits::IN_FLIGHT_BYTES)),
+        clock: Arc::clone(&parts.policy_clock),
+        shares,
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Status {
     pub flows: Vec<Flow>,
     /// The policy's targets.
     pub targets: Vec<TargetStatus>,
+    /// Existing brokers that the hub takes messages from.
+    #[serde(default)]
+    pub brokers: Vec<BrokerStatus>,
     /// What is in quarantine, by reason.
     pub quarantine: Vec<KeptStatus>,
     /// The balance.
@@ -193,6 +196,40 @@ pub struct TargetStatus {
     pub held: u64,
     /// Records delivered per second, over the last 10 s.
     pub per_second: f64,
+}
+
+/// How the hub stands with a broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BrokerState {
+    /// Nothing was tried yet.
+    #[default]
+    Starting,
+    /// Subscribed.
+    Up,
+    /// Not reachable; tried again.
+    Down,
+    /// Refused, by the broker or by the policy: somebody must act.
+    Refused,
+}
+
+/// One broker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BrokerStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Its state.
+    pub state: BrokerState,
+    /// Why nothing comes, and what to do.
+    pub reason: Text,
+    /// RFC 3339: since when in this state.
+    pub since: String,
+    /// Messages taken, since the start of the process.
+    pub received: u64,
+    /// Of these, acknowledged (QoS 0 ones: on record).
+    pub acknowledged: u64,
+    /// Connections after the first.
+    pub reconnects: u64,
 }
 
 /// Messages kept on the hub, by reason.

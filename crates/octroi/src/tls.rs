@@ -46,7 +46,7 @@ pub struct End {
 /// The server's certificate and its key.
 #[derive(Debug)]
 pub struct Pair {
-    key: Arc<CertifiedKey>,
+    pub(crate) key: Arc<CertifiedKey>,
     /// When the first certificate of the chain ends.
     pub end: Option<End>,
 }
@@ -173,7 +173,7 @@ pub fn first_end(chain: &[CertificateDer<'_>]) -> Option<Timestamp> {
 }
 
 /// The one clock, as the library wants it.
-struct WallClock(Arc<dyn Clock>);
+pub(crate) struct WallClock(pub(crate) Arc<dyn Clock>);
 
 impl fmt::Debug for WallClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -221,7 +221,7 @@ pub(crate) fn pem<T: PemObject>(file: &Material, kind: Kind) -> Result<Vec<T>, R
     if items.is_empty() { Err(unusable(file.path(), kind, &"no such PEM block")) } else { Ok(items) }
 }
 
-fn unusable(path: &Path, kind: Kind, error: &dyn fmt::Display) -> Refusal {
+pub(crate) fn unusable(path: &Path, kind: Kind, error: &dyn fmt::Display) -> Refusal {
     let (path, (en, fr)) = (path.display(), kind.words());
     Refusal {
         what: text!(

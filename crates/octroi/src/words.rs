@@ -8,7 +8,7 @@
 mod numbers;
 mod verdict;
 
-use crate::status::OutletState;
+use crate::status::{BrokerState, OutletState};
 
 pub use octroi_policy::Lang;
 
@@ -102,6 +102,12 @@ texts! {
     OLDEST = "Plus ancien", "Oldest";
     DELIVERED = "Livrés", "Delivered";
     HELD = "Retenus", "Withheld";
+    BROKERS = "Brokers", "Brokers";
+    BROKERS_CAPTION = "Brokers d’où viennent des messages : état, reçus, acquittés",
+        "Brokers that messages come from: state, received, acknowledged";
+    BROKER = "Broker", "Broker";
+    RECEIVED = "Reçus", "Received";
+    ACKNOWLEDGED = "Acquittés", "Acknowledged";
     QUARANTINE = "Quarantaine", "Quarantine";
     QUARANTINE_CAPTION = "Messages en quarantaine, par motif", "Messages in quarantine, by reason";
     QUARANTINE_EMPTY = "Rien en quarantaine.", "Nothing in quarantine.";
@@ -188,6 +194,21 @@ pub const fn outlet_state(lang: Lang, state: OutletState) -> &'static str {
         (OutletState::Blocked, Lang::En) => "refusing",
         (OutletState::Paused, Lang::Fr) => "suspendue",
         (OutletState::Paused, Lang::En) => "paused",
+    }
+}
+
+/// How the hub stands with a broker.
+#[must_use]
+pub const fn broker_state(lang: Lang, state: BrokerState) -> &'static str {
+    match (state, lang) {
+        (BrokerState::Starting, Lang::Fr) => "démarre",
+        (BrokerState::Starting, Lang::En) => "starting",
+        (BrokerState::Up, Lang::Fr) => "abonné",
+        (BrokerState::Up, Lang::En) => "subscribed",
+        (BrokerState::Down, Lang::Fr) => "coupé",
+        (BrokerState::Down, Lang::En) => "cut off",
+        (BrokerState::Refused, Lang::Fr) => "refusé",
+        (BrokerState::Refused, Lang::En) => "refused",
     }
 }
 

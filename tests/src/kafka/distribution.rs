@@ -27,8 +27,7 @@ impl Distribution {
         let _one_at_a_time = FETCH.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let java = needs::find("java")
             .ok_or("`java` is not installed: `apt-get install default-jre-headless` (Java 17 or later)")?;
-        let cache = std::env::var_os("OCTROI_TEST_CACHE")
-            .map_or_else(|| crate::root().join("target/test-cache"), PathBuf::from);
+        let cache = crate::cache();
         let libs = cache.join(format!("kafka-{VERSION}"));
         if !libs.is_dir() {
             fetch(&cache, &libs)?;

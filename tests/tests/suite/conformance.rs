@@ -124,6 +124,26 @@ fn rows<'a>(page: &'a str, section: &str) -> Vec<(Vec<&'a str>, &'a str)> {
     .collect()
 }
 
+/// Tests that an answer names and that do not exist.
+fn missing_tests(sources: &[(String, String)], held_by: &str) -> Vec<String> {
+    let tests = held_by.split("`test: ").skip(1).filter_map(|part| part.split('`').next());
+    tests.filter(|test| !test_exists(sources, test)).map(|test| format!("no such test: {test}")).collect()
+}
+
+#[test]
+fn every_interoperability_case_is_answered_once_by_tests_that_exist() {
+    let (page, sources) = (read("docs/mqtt-conformance.md"), sources());
+    let (mut seen, mut broken) = (BTreeSet::new(), Vec::new());
+    for (cases, held_by) in rows(&page, "The Eclipse Paho interoperability cases") {
+        broken.extend(missing_tests(&sources, held_by));
+        broken.extend(
+            cases.into_iter().filter(|case| !seen.insert(*case)).map(|case| format!("{case}: twice")),
+        );
+    }
+    nothing("docs/mqtt-conformance.md", &broken);
+    assert_eq!(seen.len(), 29, "{seen:?}");
+}
+
 #[test]
 fn every_statement_of_both_standards_is_answered_once_by_tests_that_exist() {
     let page = read("docs/mqtt-conformance.md");
@@ -140,10 +160,7 @@ fn every_statement_of_both_standards_is_answered_once_by_tests_that_exist() {
                     broken.push(format!("{title}: {statement} is no statement, or stands twice"));
                 }
             }
-            let tests = held_by.split("`test: ").skip(1).filter_map(|part| part.split('`').next());
-            broken.extend(
-                tests.filter(|test| !test_exists(&sources, test)).map(|test| format!("no such test: {test}")),
-            );
+            broken.extend(missing_tests(&sources, held_by));
             if held_by.is_empty() {
                 broken.push(format!("{title}: a row without an answer"));
             }

@@ -5,6 +5,7 @@
 mod aggregates;
 mod backlog;
 mod bench;
+mod broker;
 mod cli;
 mod clients;
 mod conformance;

@@ -10,7 +10,7 @@ use std::num::NonZeroU64;
 
 /// The packet that answers, in its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// For a QoS 1 publish, on the hub's word.
     Ack,
     /// For a QoS 2 publish, on the hub's word.
@@ -36,7 +36,7 @@ impl Due {
 }
 
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     maximum: u16,
     /// Publishes of this connection that used up some of the maximum and did not give it back.
     used: usize,
@@ -45,40 +45,40 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(maximum: u16) -> Self {
+    pub(crate) fn new(maximum: u16) -> Self {
         Self { maximum, used: 0, first: NonZeroU64::MIN, queue: VecDeque::new() }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
 
     /// As many await an answer as may.
     #[inline]
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.queue.len() >= usize::from(self.maximum)
     }
 
     /// The client's receive maximum is used up (MQTT 5 section 4.9).
     #[inline]
-    pub(super) fn is_exhausted(&self) -> bool {
+    pub(crate) fn is_exhausted(&self) -> bool {
         self.used >= usize::from(self.maximum)
     }
 
     /// What the receive maximum does not bound (resent publishes, PUBRELs) is bounded by this: then the
     /// hub's turn comes first.
-    pub(super) fn is_crowded(&self) -> bool {
+    pub(crate) fn is_crowded(&self) -> bool {
         self.queue.len() >= 4 * usize::from(self.maximum)
     }
 
     /// How many QoS 2 exchanges may be open: those of earlier connections come on top of this one's.
-    pub(super) fn most_open(&self) -> usize {
+    pub(crate) fn most_open(&self) -> usize {
         2 * usize::from(self.maximum)
     }
 
     /// The number of what was just received.
     #[inline]
-    pub(super) fn launch(&mut self, packet_id: u16, due: Due) -> NonZeroU64 {
+    pub(crate) fn launch(&mut self, packet_id: u16, due: Due) -> NonZeroU64 {
         let number = self.first.saturating_add(self.queue.len() as u64);
         self.queue.push_back((packet_id, due));
         number
@@ -86,19 +86,19 @@ impl Flight {
 
     /// A publish uses up some of the receive maximum.
     #[inline]
-    pub(super) fn take(&mut self) {
+    pub(crate) fn take(&mut self) {
         self.used += 1;
     }
 
     /// PUBACK, PUBCOMP, or a refusing PUBREC gives it back.
     #[inline]
-    pub(super) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         self.used = self.used.saturating_sub(1);
     }
 
     /// The oldest, if that is the one meant.
     #[inline]
-    pub(super) fn land(&mut self, number: NonZeroU64) -> Option<(u16, Due)> {
+    pub(crate) fn land(&mut self, number: NonZeroU64) -> Option<(u16, Due)> {
         if number != self.first {
             return None;
         }
@@ -107,7 +107,7 @@ impl Flight {
 
     /// The oldest, if it waits for nothing but its turn.
     #[inline]
-    pub(super) fn settle(&mut self) -> Option<(u16, Due)> {
+    pub(crate) fn settle(&mut self) -> Option<(u16, Due)> {
         match self.queue.front() {
             Some((_, due)) if !due.needs_the_hub() => self.pop(),
             Some(_) | None => None,

@@ -43,7 +43,8 @@ pub struct Quota {
 pub struct Source {
     /// Its name.
     pub id: String,
-    /// What the connection proves: `cert:CN=…`, `cert:URI=…` or `user:…`.
+    /// What the connection proves: `cert:CN=…`, `cert:URI=…` or `user:…`; or `broker:…`, the hub's own connection to a
+    /// broker, which answers for who publishes there.
     pub identity: String,
     /// The SIREN of the producer its messages belong to.
     pub producer: String,

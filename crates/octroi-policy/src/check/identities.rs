@@ -28,8 +28,8 @@ pub(super) fn check(document: &Document, report: &mut Report) {
                         "la collectivité productrice, le périmètre et les sujets découlent de l'identité seule",
                     ),
                     fix: text!(
-                        "write `cert:CN=…`, `cert:URI=…` or `user:…`",
-                        "écrire `cert:CN=…`, `cert:URI=…` ou `user:…`",
+                        "write `cert:CN=…`, `cert:URI=…`, `user:…` or `broker:…`",
+                        "écrire `cert:CN=…`, `cert:URI=…`, `user:…` ou `broker:…`",
                     ),
                     witness: None,
                 },
@@ -109,7 +109,7 @@ fn exposure(document: &Document, report: &mut Report) {
     }
 }
 
-/// `cert:CN=…`, `cert:URI=…`, `user:…`, each with a name.
+/// `cert:CN=…`, `cert:URI=…`, `user:…`, `broker:…`, each with a name.
 fn identity(text: &str) -> Result<(), Text> {
     let no_kind = || text!("it names no kind", "elle ne dit pas de quelle sorte elle est");
     let (kind, rest) = text.split_once(':').ok_or_else(no_kind)?;
@@ -118,11 +118,12 @@ fn identity(text: &str) -> Result<(), Text> {
             .strip_prefix("CN=")
             .or_else(|| rest.strip_prefix("URI="))
             .ok_or_else(|| text!("it is neither `CN` nor `URI`", "elle n'est ni `CN` ni `URI`"))?,
-        "user" => rest,
+        "user" | "broker" => rest,
         _ => {
-            return Err(
-                text!("its kind is neither `cert` nor `user`", "sa sorte n'est ni `cert` ni `user`",),
-            );
+            return Err(text!(
+                "its kind is none of `cert`, `user` and `broker`",
+                "sa sorte n'est ni `cert`, ni `user`, ni `broker`",
+            ));
         }
     };
     match name {
@@ -141,8 +142,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_is_a_certificate_or_a_user() {
-        for good in ["cert:CN=lns.rennes.example", "cert:URI=spiffe://a/b", "user:scada"] {
+    fn an_identity_is_a_certificate_a_user_or_a_broker() {
+        for good in ["cert:CN=lns.rennes.example", "cert:URI=spiffe://a/b", "user:scada", "broker:ville"] {
             assert_eq!(identity(good), Ok(()), "{good}");
         }
         for bad in [
@@ -152,6 +153,7 @@ mod tests {
             "cert:lns",
             "cert:CN=",
             "user:",
+            "broker:",
             "ip:10.0.0.1",
             "cert:CN=*.example",
             "user: a",

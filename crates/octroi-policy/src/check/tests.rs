@@ -252,7 +252,7 @@ fn faults_of_meaning_are_found_with_a_witness() {
         Broken("an open rule without a schema", ", fields_within = { count = \"number\", speed_avg = \"number\", occupancy_pct = \"number\", period = \"token\", ts = \"time\", device = \"token\" }", "", C28, "\"open\"", "without a closed schema", "plate"),
         Broken("text in an open rule", "period = \"token\"", "period = \"text\"", C28, "\"text\"", "free text in `period`", "AB-123-CD"),
         Broken("two sources with one identity", "cert:CN=mobilite.rennes.example", "cert:CN=lns.rennes.example", C30, "\"cert:CN=lns.rennes.example\"", "have one identity", "cert:CN=lns.rennes.example"),
-        Broken("an identity that nobody checked", "cert:CN=lns.rennes.example", "ip:10.0.0.1", C30, "\"ip:10.0.0.1\"", "neither `cert` nor `user`", ""),
+        Broken("an identity that nobody checked", "cert:CN=lns.rennes.example", "ip:10.0.0.1", C30, "\"ip:10.0.0.1\"", "none of `cert`, `user` and `broker`", ""),
         Broken("an identity for everyone", "cert:CN=lns.rennes.example", "cert:CN=*.example", C30, "\"cert:CN=*", "wildcard", ""),
     ]);
 }

@@ -7,6 +7,7 @@
 //! INVARIANT: all text of others reaches a page through maud, which escapes it.
 //! No inline style or script: the content security policy forbids both.
 
+mod brokers;
 mod flows;
 mod overview;
 

@@ -8,7 +8,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OutletConfig};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::identity::watcher::Watcher;
-use crate::{limits, policies};
+use crate::{broker, limits, policies};
 
 pub(super) fn run(command: &ConfigCommand, context: &Context) -> Result<Exit, Failure> {
     match command {
@@ -16,6 +16,7 @@ pub(super) fn run(command: &ConfigCommand, context: &Context) -> Result<Exit, Fa
             let config = Config::load(&args.config, &context.environment).or_exit(Exit::Config)?;
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
             Watcher::open(&config.listeners, &clock, Arc::default()).or_exit(Exit::Config)?;
+            broker::check(&config, &clock).or_exit(Exit::Config)?;
             let files = policies::read_policy(&config.policy).or_exit(Exit::Config)?;
             let review = policies::review(&files);
             let targets =
@@ -74,6 +75,13 @@ fn rows(config: &Config) -> Vec<(String, String)> {
     for (n, listener) in config.listeners.iter().enumerate() {
         let tls = if listener.tls.is_some() { "TLS" } else { "plain" };
         rows.push((format!("listener[{n}]"), format!("{} {:?} {tls}", listener.bind, listener.identify_by)));
+    }
+    for (name, broker) in &config.brokers {
+        let (tls, asks) = (if broker.tls.is_some() { "TLS" } else { "plain" }, &broker.asks);
+        let filters = asks.filters.join(" ");
+        let said =
+            format!("{}:{} {tls} {:?} {} {filters}", broker.host, broker.port, asks.version, asks.client_id);
+        rows.push((format!("broker.{name}"), said));
     }
     for (target, outlet) in &config.outlets {
         let to = match outlet {

@@ -4,7 +4,7 @@
 //! INVARIANT: no line is longer than the width asked for, and no control
 //! character of a name or reason reaches the terminal.
 
-use crate::status::{Flow, OutletState, Status};
+use crate::status::{BrokerState, Flow, OutletState, Status};
 use crate::words::{self, Lang, Tone, Verdict};
 
 /// Flows and quarantine reasons shown; the rest is counted.
@@ -70,6 +70,8 @@ pub fn table(status: &Status, lang: Lang, color: bool, width: usize) -> String {
         out.wrapped(&format!("{}: {}", clean(&target.id), clean(target.reason.of(lang))), paint);
     }
 
+    brokers(&mut out, status, lang);
+
     let kept = status.quarantine.iter().filter(|kept| kept.messages > 0);
     let rows: Vec<[String; 2]> = kept
         .take(MAX_ROWS)
@@ -84,6 +86,28 @@ pub fn table(status: &Status, lang: Lang, color: bool, width: usize) -> String {
     out.line("", "");
     out.wrapped(&balance(status, lang), if status.conservation.unaccounted == 0 { GREEN } else { RED });
     out.text
+}
+
+/// Existing brokers, where the hub takes messages from any.
+fn brokers(out: &mut Lines, status: &Status, lang: Lang) {
+    let rows: Vec<[String; 4]> = status
+        .brokers
+        .iter()
+        .map(|broker| {
+            [
+                clean(&broker.name),
+                words::broker_state(lang, broker.state).to_owned(),
+                words::count(lang, broker.received),
+                words::count(lang, broker.acknowledged),
+            ]
+        })
+        .collect();
+    let heads = [words::BROKER, words::STATE, words::RECEIVED, words::ACKNOWLEDGED];
+    out.table(words::BROKERS.in_(lang), &heads.map(|head| head.in_(lang).to_owned()), &rows, 2);
+    for broker in status.brokers.iter().filter(|broker| !broker.reason.is_empty()) {
+        let paint = if broker.state == BrokerState::Refused { RED } else { YELLOW };
+        out.wrapped(&format!("{}: {}", clean(&broker.name), clean(broker.reason.of(lang))), paint);
+    }
 }
 
 fn flow_cells(flow: &Flow, lang: Lang) -> [String; 5] {
@@ -235,6 +259,7 @@ mod tests {
             "cloud-confiance cut off for 18 min. Nothing lost, 120,000 messages wait.",
             "lns-rennes      open        cloud-confiance",
             "cloud-confiance  cut off     120,000  18 min",
+            "ville   subscribed   110,207       110,207",
             "No rule of the policy covers this message",
             "0 messages unaccounted for",
         ] {

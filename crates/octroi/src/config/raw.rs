@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::broker::RawBroker;
 use super::{ConfigError, Environment};
 use crate::outlet::kafka::{Compression, Headers, SaslMechanism};
 
@@ -17,6 +18,8 @@ pub struct RawConfig {
     pub hub: Option<RawHub>,
     /// MQTT listeners; those of a later file replace those of an earlier one.
     pub listener: Option<Vec<RawListener>>,
+    /// Existing brokers to take messages from, by a name of the hub's own.
+    pub broker: Option<BTreeMap<String, RawBroker>>,
     /// The journal.
     pub journal: Option<RawJournal>,
     /// Metrics, health, API, console.
@@ -162,7 +165,7 @@ pub enum RawOutlet {
         /// How long a batch may wait to fill; default 20, for a far cloud 50 to 100.
         linger_ms: Option<u32>,
         /// TLS; without it, plain text, which is for loopback only.
-        tls: Option<RawKafkaTls>,
+        tls: Option<RawClientTls>,
         /// SASL.
         sasl: Option<RawSasl>,
         /// Allows plain text beyond loopback.
@@ -176,10 +179,10 @@ pub enum RawOutlet {
     },
 }
 
-/// `tls = { … }` of a Kafka outlet.
+/// `tls = { … }` of a Kafka outlet or a broker.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RawKafkaTls {
+pub struct RawClientTls {
     /// PEM authority.
     pub ca: String,
     /// PEM client certificate.
@@ -225,6 +228,9 @@ impl RawConfig {
         }
         if let Some(log) = over.log {
             overlay!(self.log.get_or_insert_default(), log, level, format);
+        }
+        if let Some(brokers) = over.broker {
+            self.broker.get_or_insert_default().extend(brokers);
         }
         if let Some(outlets) = over.outlet {
             self.outlet.get_or_insert_default().extend(outlets);
@@ -276,6 +282,24 @@ pub const KEYS: &[(&str, &str)] = &[
     ("listener[].tls.key", "`file:` PEM key"),
     ("listener[].tls.client_ca", "`file:` PEM authorities of client certificates"),
     ("listener[].tls.crl", "`file:` PEM revocation lists"),
+    ("broker.<name>.url", "`mqtts://host:port` of an existing broker; `mqtt://` on loopback"),
+    ("broker.<name>.version", "`5` (default) or `3.1.1`"),
+    ("broker.<name>.client_id", "the session's name there; default `octroi-<hub.id>-<name>`"),
+    ("broker.<name>.username", "who the hub is there"),
+    ("broker.<name>.password", "`file:`, `env:` or `cred:` reference"),
+    (
+        "broker.<name>.subscriptions",
+        "topic filters, taken at QoS 1; `$share/group/filter`: shared by several hubs",
+    ),
+    ("broker.<name>.receive_maximum", "messages that may await their acknowledgement; default 1,000"),
+    (
+        "broker.<name>.session_expiry_s",
+        "MQTT 5: how long the broker keeps what comes while the hub is away; default 604,800, a week",
+    ),
+    ("broker.<name>.tls.ca", "`file:` PEM authority"),
+    ("broker.<name>.tls.certificate", "`file:` PEM client certificate"),
+    ("broker.<name>.tls.key", "`file:` PEM client key"),
+    ("broker.<name>.insecure", "`true` allows plain text beyond loopback"),
     ("journal.limit", "the most the journal may take; default `10 GiB`"),
     ("journal.quarantine_limit", "the most the quarantine may take; default an eighth of `journal.limit`"),
     ("journal.hold_limit", "the most the hold log may take; default an eighth of `journal.limit`"),
@@ -328,10 +352,12 @@ mod tests {
         if let Some(items) = schema.get("items").filter(|_| path == "listener") {
             return leaves(items, root, "listener[]", out);
         }
-        let values =
-            schema.get("additionalProperties").filter(|values| path == "outlet" && values.is_object());
-        if let Some(values) = values {
-            return leaves(values, root, "outlet.<target>", out);
+        for (table, entry) in [("outlet", "outlet.<target>"), ("broker", "broker.<name>")] {
+            let values =
+                schema.get("additionalProperties").filter(|values| path == table && values.is_object());
+            if let Some(values) = values {
+                return leaves(values, root, entry, out);
+            }
         }
         let Some(properties) = schema.get("properties").and_then(|p| p.as_object()) else {
             if schema.get("anyOf").is_none() && schema.get("oneOf").is_none() && schema["type"] != "null" {

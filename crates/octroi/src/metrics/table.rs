@@ -12,7 +12,9 @@ use super::{
     ByPolicy, OTHER, Outcome, OutletError, QUARANTINE_REASONS, REJECTIONS, Series, SourceMetrics,
     TargetMetrics,
 };
-use crate::status::{CredentialState, CredentialStatus, OutletState, TargetStatus};
+use crate::status::{
+    BrokerState, BrokerStatus, CredentialState, CredentialStatus, OutletState, TargetStatus,
+};
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +90,36 @@ pub const TABLE: &[Described] = &[
         labels: &["target"],
         help: "Size on disk of what was moved out of the journal because this target lags behind.",
         samples: |out, _, policy| out.by_target(policy, |target| target.backlog_bytes as f64),
+    },
+    Described {
+        name: "octroi_broker_acknowledged_total",
+        kind: Kind::Counter,
+        labels: &["broker"],
+        help: "Messages of this broker that are on disk and acknowledged to it.",
+        samples: |out, _, policy| out.by_broker(policy, |broker| broker.acknowledged),
+    },
+    Described {
+        name: "octroi_broker_received_total",
+        kind: Kind::Counter,
+        labels: &["broker"],
+        help: "Messages that came from this broker.",
+        samples: |out, _, policy| out.by_broker(policy, |broker| broker.received),
+    },
+    Described {
+        name: "octroi_broker_reconnects_total",
+        kind: Kind::Counter,
+        labels: &["broker"],
+        help: "Connections to this broker after the first.",
+        samples: |out, _, policy| out.by_broker(policy, |broker| broker.reconnects),
+    },
+    Described {
+        name: "octroi_broker_up",
+        kind: Kind::Gauge,
+        labels: &["broker"],
+        help: "1 while the hub is subscribed at this broker, else 0.",
+        samples: |out, _, policy| {
+            out.by_broker(policy, |broker| u64::from(broker.state == BrokerState::Up));
+        },
     },
     Described {
         name: "octroi_build_info",
@@ -424,6 +456,13 @@ impl Samples<'_> {
         for id in policy.targets.keys() {
             let status = policy.status.targets.iter().find(|target| target.id == *id);
             self.one(&[id], status.map_or(0.0, state));
+        }
+    }
+
+    /// A figure of each broker of the configuration.
+    fn by_broker(&mut self, policy: &ByPolicy, figure: fn(&BrokerStatus) -> u64) {
+        for broker in &policy.status.brokers {
+            self.one(&[&broker.name], float(figure(broker)));
         }
     }
 

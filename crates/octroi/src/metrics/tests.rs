@@ -3,7 +3,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use super::*;
-use crate::status::{Conservation, CredentialStatus, KeptStatus, OutletState, TargetStatus};
+use crate::status::{BrokerStatus, Conservation, CredentialStatus, KeptStatus, OutletState, TargetStatus};
 
 fn names(sources: &[&str], targets: &[&str]) -> PolicyNames {
     PolicyNames {
@@ -46,7 +46,9 @@ fn every_series_of_a_policy_exists_at_0_from_its_activation_on() {
         valid_until: "2027-11-20T06:00:00Z".to_owned(),
         ..CredentialStatus::default()
     };
-    let text = text(&metrics, Status { credentials: vec![credential], ..Status::default() });
+    let broker = BrokerStatus { name: "ville".to_owned(), ..BrokerStatus::default() };
+    let status = Status { credentials: vec![credential], brokers: vec![broker], ..Status::default() };
+    let text = text(&metrics, status);
     for row in TABLE {
         let types = format!("# TYPE {} {}\n", row.name, row.kind.name());
         assert!(text.contains(&types), "{types} is missing");
@@ -60,6 +62,7 @@ fn every_series_of_a_policy_exists_at_0_from_its_activation_on() {
         "octroi_delivered_total{target=\"dc-rennes\",level=\"open\"} 0",
         "octroi_outlet_errors_total{target=\"dc-rennes\",kind=\"blocked\"} 0",
         "octroi_outlet_up{target=\"dc-rennes\"} 0",
+        "octroi_broker_up{broker=\"ville\"} 0",
         "octroi_quarantined_messages{reason=\"no_rule_matches\"} 0",
         "octroi_rejected_total{stage=\"publish\",reason=\"command\"} 0",
         "octroi_qualification_valid_until_timestamp_seconds{target=\"dc-rennes\",scheme=\"iso27001\"} 1851552000",

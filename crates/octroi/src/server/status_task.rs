@@ -11,6 +11,7 @@ use octroi_policy::{CopyIx, Label, Level, Timestamp};
 use tokio::sync::watch;
 
 use super::{Parts, RelaySeen};
+use crate::broker;
 use crate::flows::Destination;
 use crate::policies::Active;
 use crate::record::{Log, What};
@@ -48,23 +49,27 @@ fn column(destination: Destination) -> Column {
 /// Publishes a status every second until the hub has ended, and a last one.
 pub(super) async fn run(
     parts: Arc<Parts>,
-    connections: Connections,
+    (connections, brokers): (Connections, Vec<Arc<broker::Seen>>),
     tell: watch::Sender<Arc<Status>>,
     mut ended: watch::Receiver<bool>,
 ) {
     let mut samples = VecDeque::new();
     loop {
-        let status = take(&parts, &connections, &mut samples);
+        let status = take(&parts, (&connections, &brokers), &mut samples);
         tell.send_replace(Arc::new(status));
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = ended.wait_for(|ended| *ended) => break,
         }
     }
-    tell.send_replace(Arc::new(take(&parts, &connections, &mut samples)));
+    tell.send_replace(Arc::new(take(&parts, (&connections, &brokers), &mut samples)));
 }
 
-fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>) -> Status {
+fn take(
+    parts: &Parts,
+    (connections, brokers): (&Connections, &[Arc<broker::Seen>]),
+    samples: &mut VecDeque<Sample>,
+) -> Status {
     let now = parts.clock.now();
     let active = parts.policies.current();
     let journal = parts.journal.load_full();
@@ -121,6 +126,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
             fenced: fenced(parts),
         },
         connections: connections.count(),
+        brokers: brokers.iter().map(|broker| broker.status()).collect(),
         received_per_second: rate(sample.received, before.map_or(sample.received, |old| old.received)),
         flows,
         quarantine: quarantine.collect(),

@@ -6,7 +6,7 @@
 
 use super::numbers::{count, duration, per_second, seconds_between};
 use super::{Lang, unaccounted};
-use crate::status::{OutletState, Status, TargetStatus};
+use crate::status::{BrokerState, BrokerStatus, OutletState, Status, TargetStatus};
 
 /// A target that takes records is late when its oldest waits longer than this.
 const LATE_SECONDS: f64 = 300.0;
@@ -35,6 +35,10 @@ pub enum Verdict<'a> {
     NotReady,
     /// Targets that refuse what is sent.
     Blocked(Vec<&'a TargetStatus>, Waiting),
+    /// Brokers that messages come from no more, because somebody refuses.
+    BrokersRefused(Vec<&'a str>),
+    /// Brokers that cannot be reached.
+    BrokersAway(Vec<&'a str>),
     /// Targets that cannot be reached.
     CutOff(Vec<&'a TargetStatus>, Waiting),
     /// Targets that an operator has paused.
@@ -80,6 +84,18 @@ impl<'a> Verdict<'a> {
             let waiting = Waiting::since(&blocked, &status.now);
             return Self::Blocked(blocked, waiting);
         }
+        let brokers = |wanted: BrokerState| -> Vec<&'a str> {
+            let of_state = status.brokers.iter().filter(|broker| broker.state == wanted);
+            of_state.map(|broker: &BrokerStatus| broker.name.as_str()).collect()
+        };
+        let refused = brokers(BrokerState::Refused);
+        if !refused.is_empty() {
+            return Self::BrokersRefused(refused);
+        }
+        let away = brokers(BrokerState::Down);
+        if !away.is_empty() {
+            return Self::BrokersAway(away);
+        }
         let down = of_state(OutletState::Down);
         if !down.is_empty() {
             let waiting = Waiting::since(&down, &status.now);
@@ -108,8 +124,14 @@ impl<'a> Verdict<'a> {
     pub const fn tone(&self) -> Tone {
         match self {
             Self::Fresh | Self::Well(_) => Tone::Good,
-            Self::NotReady | Self::CutOff(..) | Self::Paused(..) | Self::Late(..) => Tone::Watch,
-            Self::Unaccounted(_) | Self::Fenced(_) | Self::JournalFull | Self::Blocked(..) => Tone::Act,
+            Self::NotReady | Self::BrokersAway(_) | Self::CutOff(..) | Self::Paused(..) | Self::Late(..) => {
+                Tone::Watch
+            }
+            Self::Unaccounted(_)
+            | Self::Fenced(_)
+            | Self::JournalFull
+            | Self::Blocked(..)
+            | Self::BrokersRefused(_) => Tone::Act,
         }
     }
 
@@ -159,6 +181,22 @@ impl<'a> Verdict<'a> {
                 if targets.len() == 1 { "refuses" } else { "refuse" },
                 waiting.lasting(lang),
                 waiting.waits(lang)
+            ),
+            (Self::BrokersRefused(brokers), Lang::Fr) => format!(
+                "Plus rien ne vient du broker {} : il faut agir. Rien d’acquitté n’est perdu.",
+                brokers.join(", ")
+            ),
+            (Self::BrokersRefused(brokers), Lang::En) => format!(
+                "Nothing comes from the broker {} any more: somebody must act. Nothing acknowledged is lost.",
+                brokers.join(", ")
+            ),
+            (Self::BrokersAway(brokers), Lang::Fr) => format!(
+                "Broker {} : liaison coupée. Rien d’acquitté n’est perdu ; nouvel essai automatique.",
+                brokers.join(", ")
+            ),
+            (Self::BrokersAway(brokers), Lang::En) => format!(
+                "Broker {} cut off. Nothing acknowledged is lost; tried again by itself.",
+                brokers.join(", ")
             ),
             (Self::CutOff(targets, waiting), Lang::Fr) => format!(
                 "{} : {}{}. Rien n’est perdu, {}.",

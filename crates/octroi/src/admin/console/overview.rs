@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::flows;
+use super::{brokers, flows};
 use crate::status::{Conservation, KeptStatus, OutletState, PolicyStatus, Status, TargetStatus};
 use crate::words::{self, Lang, Tone, Verdict};
 
@@ -22,6 +22,7 @@ pub(super) fn body(status: &Status, kept: bool, lang: Lang) -> Markup {
             h2 id="targets" { (words::TARGETS.in_(lang)) }
             (targets(status, lang))
         }
+        (brokers::section(&status.brokers, &status.now, lang))
         div class="pair" {
             section aria-labelledby="quarantine" {
                 h2 id="quarantine" { (words::QUARANTINE.in_(lang)) }

@@ -1,8 +1,8 @@
 //! Hubs to look at: one well, one cut off, one just started, one with hostile names.
 
 use super::octroi::status::{
-    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status,
-    TargetStatus,
+    BrokerState, BrokerStatus, Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState,
+    PolicyStatus, Status, TargetStatus,
 };
 
 #[expect(clippy::too_many_lines, reason = "a table of samples")]
@@ -50,6 +50,7 @@ pub(crate) fn well() -> Status {
         ("cloud-confiance", "Cloud de confiance", "trusted_cloud", "kafka", 1_687_372, 574.8),
     ];
     Status {
+        brokers: vec![],
         hub: "hub-1".to_owned(),
         program: "0.1.0".to_owned(),
         started: "2026-11-20T05:12:00Z".to_owned(),
@@ -119,6 +120,14 @@ pub(crate) fn well() -> Status {
 
 pub(crate) fn cut_off() -> Status {
     let mut status = well();
+    status.brokers = vec![BrokerStatus {
+        name: "ville".to_owned(),
+        state: BrokerState::Up,
+        since: "2026-11-20T05:12:02Z".to_owned(),
+        received: 110_207,
+        acknowledged: 110_207,
+        ..BrokerStatus::default()
+    }];
     for target in status.targets.iter_mut().filter(|target| target.id == "cloud-confiance") {
         target.state = OutletState::Down;
         target.reason = octroi_policy::text!(

@@ -15,6 +15,11 @@ fn well() -> Status {
     }
 }
 
+fn with_broker(state: BrokerState) -> Status {
+    let broker = BrokerStatus { name: "ville".to_owned(), state, ..BrokerStatus::default() };
+    Status { brokers: vec![broker], ..well() }
+}
+
 fn with_cloud(state: OutletState, pending: u64, oldest_seconds: f64) -> Status {
     let mut status = well();
     let cloud = &mut status.targets[1];
@@ -49,6 +54,18 @@ fn each_state_has_its_sentence_in_both_languages() {
             Tone::Watch,
             "cloud : liaison coupée depuis 18 min. Rien n’est perdu, 120 000 messages attendent.",
             "cloud cut off for 18 min. Nothing lost, 120,000 messages wait.",
+        ),
+        (
+            with_broker(BrokerState::Down),
+            Tone::Watch,
+            "Broker ville : liaison coupée. Rien d’acquitté n’est perdu ; nouvel essai automatique.",
+            "Broker ville cut off. Nothing acknowledged is lost; tried again by itself.",
+        ),
+        (
+            with_broker(BrokerState::Refused),
+            Tone::Act,
+            "Plus rien ne vient du broker ville : il faut agir. Rien d’acquitté n’est perdu.",
+            "Nothing comes from the broker ville any more: somebody must act. Nothing acknowledged is lost.",
         ),
         (
             with_cloud(OutletState::Blocked, 1, 1079.0),

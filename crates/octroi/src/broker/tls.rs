@@ -1,0 +1,35 @@
+//! TLS towards a broker, by rustls: its certificate is verified against the
+//! configured authorities alone. The files are read as they are now.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::clock::Clock;
+use crate::config::BrokerTls;
+use crate::identity::material::{Material, Refusal};
+use crate::tls::{Kind, Pair, WallClock, pem, unusable};
+
+/// What a handshake goes by. Blocking.
+pub(super) fn client(tls: &BrokerTls, clock: &Arc<dyn Clock>) -> Result<Arc<ClientConfig>, Refusal> {
+    let bad = |error: rustls::Error| unusable(&tls.ca, Kind::Authority, &error);
+    let mut roots = RootCertStore::empty();
+    for authority in pem::<CertificateDer<'static>>(&Material::read(&tls.ca), Kind::Authority)? {
+        roots.add(authority).map_err(bad)?;
+    }
+    let time = Arc::new(WallClock(Arc::clone(clock)));
+    let builder = ClientConfig::builder_with_details(Arc::new(default_provider()), time)
+        .with_safe_default_protocol_versions()
+        .map_err(bad)?
+        .with_root_certificates(roots);
+    Ok(Arc::new(match &tls.client {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let pair = Pair::load(&Material::read(certificate), &Material::read(key), clock.now())?;
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair.key)))
+        }
+    }))
+}
