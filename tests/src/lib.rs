@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod needs;
 pub mod oracle;
 pub mod policy;
+pub mod probe;
 pub mod process;
 pub mod report;
 

@@ -5,6 +5,7 @@
 //! root of the repository, has the map and the invariants.
 
 pub mod admin;
+pub mod admission;
 pub mod aggregator;
 pub mod backlog;
 pub mod cli;
@@ -30,6 +31,7 @@ pub mod outlet;
 pub mod patience;
 pub mod pipeline;
 pub mod policies;
+pub mod quota;
 pub mod record;
 pub mod release;
 pub mod server;

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::admission::Admission;
 use crate::backlog::Shelf;
 use crate::clock::{Clock, PolicyClock};
 use crate::committer::{Control, Inbox, JournalView, Watermark};
@@ -45,7 +46,7 @@ use crate::pipeline::{Ingress, RelayView};
 use crate::policies::Policies;
 use crate::record::Log;
 use crate::session::Shared;
-use crate::sessions::{Connections, Sessions};
+use crate::sessions::Sessions;
 use crate::state::State;
 use crate::status::Status;
 use crate::{admin, tls};
@@ -136,7 +137,7 @@ impl Server {
         let parts = Arc::clone(&self.parts);
         let (stopping_tell, stopping) = watch::channel(false);
         let (end_tell, ended) = watch::channel(false);
-        let connections = Connections::default();
+        let admission = Arc::new(Admission::new(parts.config.connections));
 
         let listeners = listen(&parts.config).await?;
         let http = bind(parts.config.http).await?;
@@ -147,7 +148,7 @@ impl Server {
 
         let (status_tell, status) = watch::channel(Arc::new(Status::default()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(status_task::run(Arc::clone(&parts), connections.clone(), status_tell, ended.clone()));
+        tasks.spawn(status_task::run(Arc::clone(&parts), Arc::clone(&admission), status_tell, ended.clone()));
         tasks.spawn(destroy_old_keys(Arc::clone(&parts), ended.clone()));
         let (commands_tell, commands) = mpsc::channel(limits::ADMIN_COMMANDS);
         tasks.spawn(admin_task::run(Arc::clone(&parts), commands, ended.clone()));
@@ -167,6 +168,7 @@ impl Server {
                 clock: Arc::clone(&parts.policy_clock),
                 shares: Shares::new(share_of(&parts.config)),
             },
+            admission,
             sessions: std::mem::take(&mut self.sessions),
             metrics: Arc::clone(&parts.metrics),
             limits: Arc::new(limits::mqtt()),
@@ -174,8 +176,7 @@ impl Server {
         });
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            let (shared, connections) = (Arc::clone(&shared), connections.clone());
-            accepting.spawn(listener::run(listener, shared, connections, stopping.clone()));
+            accepting.spawn(listener::run(listener, Arc::clone(&shared), stopping.clone()));
         }
         fail_point::reached("boot.listens");
         ready(&addresses, status);

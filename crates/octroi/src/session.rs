@@ -1,7 +1,8 @@
 //! One client's connection: moves bytes between its socket and its MQTT
 //! session, hands messages to the pipeline, and answers them when they are on
 //! disk. The rules of MQTT are `octroi-mqtt`'s; what happens to a message is
-//! the pipeline's.
+//! the pipeline's. A source over its quota is not read until it is paid for
+//! (`quota.rs`).
 //!
 //! INVARIANT: answers leave in the order the publishes and releases came, each
 //! after the sync of its chunk: one queue, and nothing goes round it.
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::admission::{Admission, Cap, Guest};
 use crate::fail_point;
 use crate::identity::Identify;
 use crate::intake::{Arrived, Intake, Refused, Sender};
@@ -27,12 +29,15 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::pipeline::{Ingress, Pending};
 use crate::policies::Active;
+use crate::quota::{Mark, Rates};
 use crate::sessions::{Asks, End, EnterError, Entered, Place, Sessions};
 
 /// What every session shares.
 pub struct Shared {
     /// The way in.
     pub ingress: Ingress,
+    /// How many may be connected.
+    pub admission: Arc<Admission>,
     /// Who is connected.
     pub sessions: Sessions,
     /// Counters.
@@ -53,6 +58,16 @@ struct Peer {
     ended: oneshot::Receiver<End>,
     /// Seconds that the session outlives its connection.
     expiry: u32,
+    /// Up to where it took of its source's quota.
+    mark: Mark,
+}
+
+/// A connection that its source's quota holds back.
+#[derive(Clone, Copy)]
+struct Held {
+    since: Instant,
+    /// When to look again.
+    until: Instant,
 }
 
 /// One connection.
@@ -60,19 +75,25 @@ struct Conversation<'s> {
     shared: &'s Shared,
     identify: &'s Identify,
     certificate: Vec<String>,
+    guest: &'s mut Guest,
     mqtt: Session,
     intake: Intake,
     pending: VecDeque<Pending>,
     peer: Option<Peer>,
     will: Option<Box<Will>>,
     taken_over: bool,
+    held: Option<Held>,
     /// Refusals in the current minute.
     refusals: (Instant, u32),
 }
 
 /// Serves one connection to its end. `certificate`: what TLS proved.
-pub async fn serve<S>(shared: Arc<Shared>, identify: Identify, certificate: Vec<String>, mut socket: S)
-where
+pub async fn serve<S>(
+    shared: Arc<Shared>,
+    identify: Identify,
+    (certificate, guest): (Vec<String>, &mut Guest),
+    mut socket: S,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let now = Instant::now();
@@ -81,11 +102,13 @@ where
         shared: &shared,
         identify: &identify,
         certificate,
+        guest,
         intake: Intake::default(),
         pending: VecDeque::new(),
         peer: None,
         will: None,
         taken_over: false,
+        held: None,
         refusals: (now, 0),
     };
     conversation.run(&mut socket).await;
@@ -112,7 +135,11 @@ impl Conversation<'_> {
         let mut tick = std::pin::pin!(sleep_until(Instant::now() + self.shared.limits.connect_timeout));
         loop {
             let now = Instant::now();
-            let progress = self.receive(&mut input, &mut events, now).await;
+            self.look_at_quota(now);
+            let progress = match self.held {
+                Some(_) => Progress::EventsFull,
+                None => self.receive(&mut input, &mut events, now).await,
+            };
             if !self.mqtt.output().is_empty() && self.write(socket).await.is_err() {
                 return self.lost(&mut events);
             }
@@ -120,8 +147,9 @@ impl Conversation<'_> {
                 return;
             }
             self.arm(tick.as_mut(), now);
-            let readable =
-                matches!(progress, Progress::NeedInput(_)) && self.pending.len() < limits::SESSION_CHUNKS;
+            let readable = matches!(progress, Progress::NeedInput(_))
+                && self.held.is_none()
+                && self.pending.len() < limits::SESSION_CHUNKS;
             if readable {
                 input.reserve(want);
             } else {
@@ -171,13 +199,16 @@ impl Conversation<'_> {
         // By then the oldest message that is not answered has waited for long enough.
         let until = self.pending.front().map_or(now, |pending| pending.since) + limits::ACK_GRACE;
         loop {
-            let progress = self.mqtt.receive(input, now.into_std(), limits::EVENTS, events);
-            let again = matches!(progress, Progress::EventsFull);
-            let mut connected = false;
             let active = self.shared.ingress.policies.current();
+            let source = self.peer.as_ref().and_then(|peer| active.source(&peer.sender.identity));
+            let rates = source.and_then(|source| active.rates(source));
+            let (room, before) = (self.room(rates, now), input.len());
+            let progress = self.mqtt.receive(input, now.into_std(), room, events);
+            self.take_quota(rates, (events, before - input.len()), now);
+            let again = matches!(progress, Progress::EventsFull) && self.held.is_none();
+            let mut connected = false;
             // Once for all that was read together.
             let received = self.shared.ingress.clock.now();
-            let source = self.peer.as_ref().and_then(|peer| active.source(&peer.sender.identity));
             for event in events.drain(..) {
                 match event {
                     Event::Publish(publish) => {
@@ -209,7 +240,7 @@ impl Conversation<'_> {
                     Event::Will(will) => self.will = Some(will),
                     Event::Connect(connect) => {
                         self.connect(*connect, now).await;
-                        connected = true;
+                        connected = self.held.is_none();
                         break;
                     }
                     Event::Closed(closed) => self.closed(closed.reason),
@@ -222,6 +253,42 @@ impl Conversation<'_> {
                 return progress;
             }
         }
+    }
+
+    /// How many messages of its quota the next batch may have.
+    fn room(&self, rates: Option<Rates>, now: Instant) -> usize {
+        match (&self.peer, rates) {
+            (Some(peer), Some(rates)) => peer.sender.share.meter.room(rates, now).min(limits::EVENTS),
+            (_, _) => limits::EVENTS,
+        }
+    }
+
+    /// A batch was read: it is paid for before the next one.
+    fn take_quota(&mut self, rates: Option<Rates>, (events, bytes): (&[Event], usize), now: Instant) {
+        let (Some(peer), Some(rates)) = (&mut self.peer, rates) else { return };
+        let is_message = |event: &&Event| {
+            matches!(event, Event::Publish(_) | Event::Inadmissible(..) | Event::BridgeState(_))
+        };
+        let messages = events.iter().filter(is_message).count();
+        peer.mark = peer.sender.share.meter.take(rates, messages, bytes, now);
+        let wait = peer.sender.share.meter.wait(rates, peer.mark, now);
+        self.held = wait.map(|wait| Held { since: now, until: now + wait });
+    }
+
+    /// Whether the quota of the policy in force still holds the connection back.
+    fn look_at_quota(&mut self, now: Instant) {
+        let (Some(peer), Some(held)) = (&self.peer, self.held) else { return };
+        if now < held.until {
+            return;
+        }
+        let active = self.shared.ingress.policies.current();
+        let source = active.source(&peer.sender.identity);
+        if let Some(source) = source.and_then(|source| active.sources.get(source.index())) {
+            source.slowed(now.saturating_duration_since(held.since));
+        }
+        let rates = source.and_then(|source| active.rates(source));
+        let wait = rates.and_then(|rates| peer.sender.share.meter.wait(rates, peer.mark, now));
+        self.held = wait.map(|wait| Held { since: now, until: now + wait });
     }
 
     /// Hands over what has gathered. Behind what found no room nothing goes: it would overtake it.
@@ -254,13 +321,20 @@ impl Conversation<'_> {
             return self.refuse(refusal, why);
         }
         let Some(identity) = known else { return };
+        self.guest.is_known();
         let assigned = connect.client_id.is_empty().then(random_client_id);
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
         let expiry = if assigned.is_some() { 0 } else { connect.session_expiry };
-        let asks = Asks { identity, client_id, clean_start: connect.clean_start, expiry };
+        let most = self.shared.admission.per_source();
+        let asks = Asks { identity, client_id, clean_start: connect.clean_start, expiry, most };
         let Entered { place, ended, present, open } =
             match self.shared.sessions.enter(&asks, now, &self.shared.ingress.inbox).await {
                 Ok(entered) => entered,
+                Err(EnterError::Full) => {
+                    self.shared.admission.met(Cap::Source, identity, now);
+                    return self
+                        .refuse(ConnectRefusal::QuotaExceeded, "this source has too many connections");
+                }
                 Err(EnterError::Busy) => {
                     let why = "this client's earlier connection has not ended yet; connect again";
                     return self.refuse(ConnectRefusal::ServerBusy, why);
@@ -282,7 +356,11 @@ impl Conversation<'_> {
         };
         let share = self.shared.ingress.shares.of(identity);
         let sender = Sender { identity: identity.as_str().into(), version: connect.version, session, share };
-        self.peer = Some(Peer { sender, place, ended, expiry });
+        // To connect again is no way round what the source's connections owe.
+        let mark = sender.share.meter.mark();
+        self.held = Some(Held { since: now, until: now });
+        self.peer = Some(Peer { sender, place, ended, expiry, mark });
+        self.look_at_quota(now);
         self.mqtt.accept(grant, now.into_std(), &mut events);
         self.take_ends(events);
     }
@@ -374,7 +452,8 @@ impl Conversation<'_> {
     fn arm(&self, tick: std::pin::Pin<&mut Sleep>, now: Instant) {
         let session = self.mqtt.deadline().map(Instant::from_std);
         let answers = self.pending.front().map(|pending| pending.since + limits::ACK_GRACE);
-        let due = session.into_iter().chain(answers).min();
+        let held = self.held.map(|held| held.until);
+        let due = session.into_iter().chain(answers).chain(held).min();
         // Moving a timer costs more than a spare tick: it is moved only when it would fire too late.
         match due {
             Some(due) if due < tick.deadline() || tick.is_elapsed() => tick.reset(due.max(now)),

@@ -11,13 +11,13 @@ use octroi_policy::{CopyIx, Label, Level, Timestamp};
 use tokio::sync::watch;
 
 use super::{Parts, RelaySeen};
+use crate::admission::Admission;
 use crate::flows::Destination;
 use crate::policies::Active;
 use crate::record::{Log, What};
-use crate::sessions::Connections;
 use crate::status::{
-    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status,
-    TargetStatus,
+    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, SlowedStatus,
+    Status, TargetStatus,
 };
 
 /// Rates are over so many samples.
@@ -30,6 +30,8 @@ struct Sample {
     received: u64,
     flows: BTreeMap<(usize, Level, Column), u64>,
     delivered: BTreeMap<String, u64>,
+    /// How long each source's connections were not read, in microseconds.
+    slowed: Vec<u64>,
     policy64: u64,
 }
 
@@ -48,23 +50,23 @@ fn column(destination: Destination) -> Column {
 /// Publishes a status every second until the hub has ended, and a last one.
 pub(super) async fn run(
     parts: Arc<Parts>,
-    connections: Connections,
+    admission: Arc<Admission>,
     tell: watch::Sender<Arc<Status>>,
     mut ended: watch::Receiver<bool>,
 ) {
     let mut samples = VecDeque::new();
     loop {
-        let status = take(&parts, &connections, &mut samples);
+        let status = take(&parts, &admission, &mut samples);
         tell.send_replace(Arc::new(status));
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = ended.wait_for(|ended| *ended) => break,
         }
     }
-    tell.send_replace(Arc::new(take(&parts, &connections, &mut samples)));
+    tell.send_replace(Arc::new(take(&parts, &admission, &mut samples)));
 }
 
-fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>) -> Status {
+fn take(parts: &Parts, admission: &Admission, samples: &mut VecDeque<Sample>) -> Status {
     let now = parts.clock.now();
     let active = parts.policies.current();
     let journal = parts.journal.load_full();
@@ -78,6 +80,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
             .iter()
             .map(|relay| (relay.target.clone(), relay.view.load().delivered))
             .collect(),
+        slowed: active.sources.iter().map(|source| source.slowed_micros()).collect(),
         policy64: active.policy64,
     };
     for (source, level, destination, count) in active.flows.iter() {
@@ -91,6 +94,7 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
         |count: u64, old: u64| if seconds > 0.0 { count.saturating_sub(old) as f64 / seconds } else { 0.0 };
 
     let flows = flows(&active, before, rate);
+    let slowed = slowed(&active, &sample.slowed, before, rate);
     let held: BTreeMap<String, u64> = parts.state.counts(Log::Hold).into_iter().collect();
     let targets = parts.relays.iter().map(|relay| {
         let old = before.and_then(|old| old.delivered.get(&relay.target)).copied().unwrap_or(0);
@@ -120,9 +124,10 @@ fn take(parts: &Parts, connections: &Connections, samples: &mut VecDeque<Sample>
             full: journal.full,
             fenced: fenced(parts),
         },
-        connections: connections.count(),
+        connections: admission.count(),
         received_per_second: rate(sample.received, before.map_or(sample.received, |old| old.received)),
         flows,
+        slowed,
         quarantine: quarantine.collect(),
         conservation: conservation(&journal),
         left: left(&journal),
@@ -160,6 +165,22 @@ fn policy_status(active: &Active) -> PolicyStatus {
         tests: active.tests,
         invariants: policy.document().invariant.len() as u64,
     }
+}
+
+/// The sources that their quota slowed since `before`.
+fn slowed(
+    active: &Active,
+    now: &[u64],
+    before: Option<&Sample>,
+    rate: impl Fn(u64, u64) -> f64,
+) -> Vec<SlowedStatus> {
+    let Some(before) = before else { return Vec::new() };
+    let counts = active.policy.sources().iter().zip(now.iter().zip(&before.slowed));
+    let slowed = counts.filter(|(_, (now, old))| now > old).map(|(source, (now, old))| SlowedStatus {
+        source: source.id.clone(),
+        connections: rate(*now, *old) / 1e6,
+    });
+    slowed.collect()
 }
 
 /// Where messages go, with their rates.

@@ -111,6 +111,7 @@ pub(crate) fn well() -> Status {
             purged: 0,
             unaccounted: 0,
         },
+        slowed: Vec::new(),
         index_rebuilt: String::new(),
         left: LeftStatus::default(),
     }
@@ -137,6 +138,7 @@ pub(crate) fn just_started() -> Status {
         flows: Vec::new(),
         quarantine: Vec::new(),
         conservation: Conservation::default(),
+        slowed: Vec::new(),
         index_rebuilt: String::new(),
         left: LeftStatus::default(),
         connections: 0,
