@@ -1,6 +1,7 @@
-//! An honest publisher that measures: one message at a time, at a steady rate,
-//! each timed from when it was due, so that a pause shows in all the messages
-//! that it kept waiting.
+//! An honest publisher that measures: one message at a time, at a steady rate.
+//! An acknowledgement that took longer than the pause between two messages
+//! stands for those that would have been sent meanwhile, too: each of them
+//! would have waited for what was left of it.
 //!
 //! It fails its test if a message is not acknowledged.
 
@@ -65,22 +66,27 @@ impl Drop for Probe {
 
 fn publish(mut wire: Wire, stream: &Stream, every: Duration, shared: &Shared) {
     let (topic, template) = (stream.topic.replace("%N%", "9"), stream.payload.replace("%N%", "9"));
-    let mut due = Instant::now();
     for number in 0_u64.. {
         if shared.stop.load(Ordering::Relaxed) {
             return;
         }
-        sleep(due.saturating_duration_since(Instant::now()));
         let mut packet = Vec::new();
         let payload = template.replace(ID, &(770_099_000_000_000 + number).to_string());
         let as_sent = (wire.version(), Qos::AtLeastOnce);
         wire::publish(as_sent, 1, false, &topic, payload.as_bytes(), &mut packet);
+        let since = Instant::now();
         wire.send(&packet).expect("the hub reads");
         let answer = wire.answer(PATIENCE).expect("the connection stays");
         assert_eq!(answer, Some(Answer::Ack { packet: 1, reason: 0 }), "message {number}");
-        shared.took.lock().unwrap_or_else(PoisonError::into_inner).push(due.elapsed());
-        due += every;
+        let took = since.elapsed();
+        shared.took.lock().unwrap_or_else(PoisonError::into_inner).extend(with_those_unsent(took, every));
+        sleep(every.saturating_sub(took));
     }
+}
+
+/// A latency, and those of the messages that would have been sent while it lasted.
+fn with_those_unsent(took: Duration, every: Duration) -> impl Iterator<Item = Duration> {
+    std::iter::successors(Some(took), move |left| left.checked_sub(every).filter(|left| !left.is_zero()))
 }
 
 /// How long acknowledgements took.
@@ -131,6 +137,17 @@ impl Latencies {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_counts_for_all_that_would_have_waited_for_it() {
+        let millis = |took| {
+            let all = with_those_unsent(Duration::from_millis(took), Duration::from_millis(10));
+            all.map(|took| took.as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(millis(4), [4]);
+        assert_eq!(millis(10), [10]);
+        assert_eq!(millis(35), [35, 25, 15, 5]);
+    }
 
     #[test]
     fn quantiles_are_of_what_was_measured() {

@@ -99,7 +99,7 @@ fn thousands_of_tls_clients_cost_little_come_back_soon_and_hold_up_nobody() {
     policy::edit(&hub.policy(), &format!("identity = \"user:{user}\""), &certificate);
     hub.run();
 
-    let probe = Probe::start(hub.mqtt(), &policy::WASTE, Version::V5, Duration::from_millis(5));
+    let probe = Probe::start(hub.mqtt(), &policy::WASTE, Version::V5, Duration::from_millis(10));
     let settle = Duration::from_secs(if needs::long() { 20 } else { 5 });
     let (_, before) = probe.during(|| std::thread::sleep(settle));
     let empty = hub.process().resident_bytes();

@@ -157,7 +157,7 @@ fn one_source_that_fills_the_quarantine_and_its_share_of_the_journal_holds_up_no
     let mut hub = Hub::prepared(&[], "");
     hub.configure("[journal]\nlimit = \"64 MiB\"\nquarantine_limit = \"64 MiB\"\nsource_share = 40\n");
     hub.run();
-    let probe = Probe::start(hub.mqtt(), &policy::WASTE, Version::V5, Duration::from_millis(5));
+    let probe = Probe::start(hub.mqtt(), &policy::WASTE, Version::V5, Duration::from_millis(10));
     let time = Duration::from_secs(if needs::long() { 30 } else { 3 });
     let flood = [doubts()];
     let mut runs = 0..;
@@ -185,7 +185,7 @@ fn one_source_that_fills_the_quarantine_and_its_share_of_the_journal_holds_up_no
     hub.kill();
     hub.run();
     is_told(&hub, Version::V5, &flood[0], "flooder-again");
-    let probe = Probe::start(hub.mqtt(), &policy::WASTE, Version::V311, Duration::from_millis(5));
+    let probe = Probe::start(hub.mqtt(), &policy::WASTE, Version::V311, Duration::from_millis(10));
     assert!(probe.during(|| std::thread::sleep(time)).1.count() > 0);
     within_a_fifth("acknowledgements beside a source that stands at its share of the journal", &measured);
 }

@@ -288,7 +288,7 @@ fn five_thousand_slow_sockets_and_loops_of_connects_hold_back_nobody_and_leave_n
 
     let time = Duration::from_secs(if needs::long() { 30 } else { 4 });
     for version in VERSIONS {
-        let probe = Probe::start(hub.mqtt(), &policy::WASTE, version, Duration::from_millis(5));
+        let probe = Probe::start(hub.mqtt(), &policy::WASTE, version, Duration::from_millis(10));
         let mut closed = 0;
         let measured = in_turn(&probe, time, |measure| {
             let slow = Slow::start(&hub, &tls, SOCKETS);
