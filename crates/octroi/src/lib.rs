@@ -41,6 +41,7 @@ pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod tls;
+pub mod turns;
 pub mod usage;
 pub mod websocket;
 pub mod words;

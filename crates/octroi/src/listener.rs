@@ -86,8 +86,8 @@ async fn come_in(shared: Arc<Shared>, door: &Door, socket: TcpStream, guest: &mu
     let Some(tls) = &door.tls else {
         return speak(shared, door, (Vec::new(), guest), socket, by).await;
     };
-    let handshake = tokio::time::timeout_at(by, TlsAcceptor::from(Arc::clone(tls)).accept(socket)).await;
-    let Ok(Ok(socket)) = handshake else {
+    let handshake = shared.handshakes.take(TlsAcceptor::from(Arc::clone(tls)).accept(socket));
+    let Ok(Ok(socket)) = tokio::time::timeout_at(by, handshake).await else {
         shared.metrics.rejected("accept", "tls_handshake");
         return;
     };

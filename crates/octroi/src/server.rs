@@ -49,6 +49,7 @@ use crate::session::Shared;
 use crate::sessions::Sessions;
 use crate::state::State;
 use crate::status::Status;
+use crate::turns::Turns;
 use crate::{admin, tls};
 
 /// A target's relay as the rest of the hub sees it.
@@ -169,6 +170,7 @@ impl Server {
                 shares: Shares::new(share_of(&parts.config)),
             },
             admission,
+            handshakes: Turns::of(std::thread::available_parallelism().map_or(1, usize::from)),
             sessions: std::mem::take(&mut self.sessions),
             metrics: Arc::clone(&parts.metrics),
             limits: Arc::new(limits::mqtt()),

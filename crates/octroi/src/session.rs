@@ -31,6 +31,7 @@ use crate::pipeline::{Ingress, Pending};
 use crate::policies::Active;
 use crate::quota::{Mark, Rates};
 use crate::sessions::{Asks, End, EnterError, Entered, Place, Sessions};
+use crate::turns::Turns;
 
 /// What every session shares.
 pub struct Shared {
@@ -38,6 +39,8 @@ pub struct Shared {
     pub ingress: Ingress,
     /// How many may be connected.
     pub admission: Arc<Admission>,
+    /// TLS handshakes, a few at a time.
+    pub handshakes: Turns,
     /// Who is connected.
     pub sessions: Sessions,
     /// Counters.

@@ -131,6 +131,25 @@ fn after_each_hostile_case_an_honest_client_is_acknowledged() {
 }
 
 #[test]
+fn a_topic_alias_ends_with_its_connection_though_its_session_goes_on() {
+    let _machine = needs::exclusive();
+    let hub = Hub::start(&[]);
+    let wait = Duration::from_secs(5);
+    let alias = [0x23, 0, 1];
+    let connect = || Wire::connect(hub.mqtt(), Version::V5, "alias", USER).unwrap();
+    let mut first = connect();
+    for named in [TOPIC.as_bytes(), b""] {
+        first.send(&topic(named, 2, Version::V5, &alias)).unwrap();
+        assert!(matches!(first.answer(wait).unwrap(), Some(Answer::Ack { packet: 1, .. })), "{named:?}");
+    }
+    drop(first);
+    let mut again = connect();
+    assert!(again.session_present());
+    again.send(&topic(b"", 2, Version::V5, &alias)).unwrap();
+    assert_eq!(again.answer(wait).unwrap(), Some(Answer::Disconnect(0x82)));
+}
+
+#[test]
 fn a_client_is_told_that_it_connected_again_or_that_the_hub_stops() {
     let _machine = needs::exclusive();
     let mut hub = Hub::start(&[]);
