@@ -5,7 +5,8 @@
 # against it (real Apache Kafka and mosquitto's clients included), and every
 # policy in policies/. What cannot be had here is listed as not run.
 #
-#   OCTROI_LONG=1        the long forms (an outage of 60 s, 100 kills, 1,000 under fire), and the planted faults
+#   OCTROI_LONG=1        the long forms (an outage of 60 s, 100 kills, 1,000 under fire, brokers that fall for ten
+#                        minutes, a black hole of five, 10 GiB past a target that is down), and the planted faults
 #   OCTROI_KILLS         kills at fail points and at random moments (default 200)
 #   OCTROI_FUZZ_SECONDS  how long each fuzz target runs (default 10)
 #   OCTROI_TEST_CACHE=D  where Kafka's jars are kept (default target/test-cache)
@@ -140,7 +141,7 @@ printf '\n== times\n'
 printf '%s\n' "${times[@]}"
 printf '\n== not run\n'
 if [ -s "$OCTROI_NOT_RUN" ]; then sort -u "$OCTROI_NOT_RUN"; else echo "nothing: everything was run"; fi
-[ -n "${OCTROI_LONG:-}" ] || echo "(short forms: the outage lasts 10 s and not 60, there are 10 kills and not 100, 200 under fire and not 1,000, no faults are planted; OCTROI_LONG=1 runs the long ones)"
+[ -n "${OCTROI_LONG:-}" ] || echo "(short forms: the outage lasts 10 s and not 60, there are 10 kills and not 100, 200 under fire and not 1,000, three brokers fall and not for ten minutes, the black hole lasts 20 s and not five minutes and its ratios are printed and not judged, 94 MiB and not 10 GiB pass a target that is down, no faults are planted; OCTROI_LONG=1 runs the long ones)"
 
 # A test that could not run returned early, and cargo counted it as passed.
 early=$(sort -u "$OCTROI_NOT_RUN" | grep -vc -e '^every integration test' -e '^fuzz targets')

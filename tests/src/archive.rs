@@ -53,6 +53,7 @@ fn event(target: &str, batch: &Batch, line: &str) -> Delivered {
     let mut payload = if event["data"].is_null() { text("data_base64") } else { event["data"].to_string() };
     // What tells messages apart stands at the beginning, and a long run has more than fits into memory.
     payload.truncate(payload.floor_char_boundary(PAYLOAD_BYTES));
+    payload.shrink_to_fit();
     Delivered {
         target: target.to_owned(),
         place: format!("{}/{}", batch.space, batch.domain),

@@ -14,15 +14,16 @@ mod proxy;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 pub use self::consumer::Follower;
 pub use self::distribution::Distribution;
 pub use self::proxy::Proxy;
 
-use self::consumer::{kcat, read_topic};
+use self::consumer::{has_records, kcat, kcat_at_last, read_topic};
 use self::node::Node;
 use self::pki::{Pki, Validity};
 use crate::delivered::Delivered;
@@ -32,6 +33,7 @@ use crate::process::{holds_within, wait_until};
 pub const HUB: &str = "hub";
 const PASSWORD: &str = "hub-secret";
 const STARTS_WITHIN: Duration = Duration::from_secs(300);
+const SERVES_WITHIN: Duration = Duration::from_secs(120);
 
 /// How a cluster is made.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +84,7 @@ impl Kafka {
         let nodes: Vec<Node> = (1..=shape.nodes).map(|id| Node::new(id, root, shape.proxied)).collect();
         let proxied = nodes.iter().filter(|_| shape.proxied);
         let proxies = proxied.map(|node| Proxy::start(node.ports.advertised, node.ports.plain)).collect();
-        let random = distribution.tool("kafka.tools.StorageTool", &["random-uuid"]);
-        let (cluster_id, distribution) = (random.trim().to_owned(), distribution.clone());
+        let (cluster_id, distribution) = (new_cluster_id(), distribution.clone());
         let mut kafka = Self { nodes, proxies, distribution, pki, client, password, directory, cluster_id };
         kafka.certify(Validity::Month);
         kafka.format();
@@ -122,8 +123,7 @@ impl Kafka {
             }
             std::fs::remove_dir_all(node.directory.join("data")).expect("a broker's data can be removed");
         }
-        let random = self.distribution.tool("kafka.tools.StorageTool", &["random-uuid"]);
-        self.cluster_id = random.trim().to_owned();
+        self.cluster_id = new_cluster_id();
         self.format();
         self.restart();
     }
@@ -238,9 +238,17 @@ impl Kafka {
         let partitions = partitions.to_string();
         std::thread::scope(|scope| {
             for name in names {
-                let create = ["--create", "--topic", name, "--partitions", &partitions];
+                let create = ["--create", "--if-not-exists", "--topic", name, "--partitions", &partitions];
                 scope.spawn(move || self.admin("org.apache.kafka.tools.TopicCommand", &create));
             }
+        });
+    }
+
+    /// The same, and the user `hub` may write to them: a tool takes seconds to start, so they start together.
+    pub fn open_topics(&self, names: &[&str], partitions: u16) {
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.grant());
+            self.create_topics(names, partitions);
         });
     }
 
@@ -293,37 +301,56 @@ impl Kafka {
         self.admin("org.apache.kafka.tools.LeaderElectionCommand", &elect);
     }
 
-    /// The leader of each partition of a topic.
+    /// The leader of each partition of a topic, once each has one.
     pub fn leaders(&self, topic: &str) -> BTreeMap<u64, usize> {
-        let listing = kcat(&["-L", "-J", "-b", &self.internal(), "-t", topic]).expect("kcat lists the topic");
-        let json: serde_json::Value = serde_json::from_str(&listing).expect("kcat prints JSON");
-        let partitions = json["topics"][0]["partitions"].as_array().cloned().unwrap_or_default();
-        let number = |value: &serde_json::Value| value.as_u64().unwrap_or_default();
-        partitions.iter().map(|p| (number(&p["partition"]), number(&p["leader"]) as usize)).collect()
-    }
-
-    /// Waits until every partition of these topics has all its replicas in sync.
-    pub fn wait_in_sync(&self, topics: &[&str], within: Duration) -> bool {
-        let nodes = self.nodes.len();
-        holds_within(within, || {
-            topics.iter().all(|topic| {
-                let listing = kcat(&["-L", "-J", "-b", &self.internal(), "-t", topic]).unwrap_or_default();
-                let json: serde_json::Value = serde_json::from_str(&listing).unwrap_or_default();
-                let partitions = json["topics"][0]["partitions"].as_array().cloned().unwrap_or_default();
-                !partitions.is_empty()
-                    && partitions.iter().all(|p| p["isrs"].as_array().is_some_and(|isr| isr.len() == nodes))
-            })
+        kcat_at_last(&["-L", "-J", "-b", &self.internal(), "-t", topic], |listing| {
+            let partitions = partitions(listing);
+            let leader =
+                |p: &Value| Some((p["partition"].as_u64()?, usize::try_from(p["leader"].as_i64()?).ok()?));
+            partitions
+                .iter()
+                .map(leader)
+                .collect::<Option<BTreeMap<_, _>>>()
+                .filter(|found| !found.is_empty())
         })
     }
 
+    /// Waits until every partition of these topics has all its replicas in sync.
+    #[track_caller]
+    pub fn wait_in_sync(&self, topics: &[&str], within: Duration) {
+        let in_sync = |p: &Value| p["isrs"].as_array().is_some_and(|isr| isr.len() == self.nodes.len());
+        wait_until("every replica is in sync", within, || {
+            topics.iter().all(|topic| {
+                let listing = kcat(&["-L", "-J", "-b", &self.internal(), "-t", topic]).unwrap_or_default();
+                let partitions = partitions(&listing);
+                !partitions.is_empty() && partitions.iter().all(in_sync)
+            })
+        });
+    }
+
+    /// Runs an administrator's tool until it succeeds: each may be run again.
     #[track_caller]
     fn admin(&self, class: &str, arguments: &[&str]) {
         let address = self.internal();
         let arguments = [&["--bootstrap-server", address.as_str()], arguments].concat();
-        self.distribution.tool(class, &arguments);
+        let mut said = String::new();
+        let done = holds_within(SERVES_WITHIN, || match self.distribution.try_tool(class, &arguments) {
+            Ok(_) => true,
+            Err(complaint) => {
+                said = complaint;
+                false
+            }
+        });
+        assert!(done, "{class} {arguments:?}: {said}");
     }
 
-    /// Every record of these topics, all partitions, in partition and offset order, as deliveries to `target`.
+    /// Whether there is a record in each of these topics, to which load may be going on.
+    pub fn has_records(&self, topics: &[&str]) -> bool {
+        topics.iter().all(|topic| has_records(&self.internal(), topic))
+    }
+
+    /// Every record of these topics, all partitions, in partition and offset order, as deliveries to `target`;
+    /// once nobody writes to them.
     pub fn read(&self, target: &str, topics: &[&str]) -> Vec<Delivered> {
         topics.iter().flat_map(|topic| read_topic(&self.internal(), target, topic)).collect()
     }
@@ -332,4 +359,16 @@ impl Kafka {
     pub fn follow(&self, topic: &str) -> Follower {
         Follower::start(&self.internal(), topic)
     }
+}
+
+/// Sixteen bytes in URL-safe base64, as Kafka wants them, that no other cluster of this machine has.
+fn new_cluster_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set");
+    format!("t{:020x}A", since.as_nanos())
+}
+
+/// The partitions in a listing of kcat's of one topic.
+fn partitions(listing: &str) -> Vec<Value> {
+    let json: Value = serde_json::from_str(listing).unwrap_or_default();
+    json["topics"][0]["partitions"].as_array().cloned().unwrap_or_default()
 }

@@ -15,6 +15,7 @@ pub mod load;
 pub mod metrics;
 pub mod needs;
 pub mod oracle;
+pub mod peer;
 pub mod policy;
 pub mod probe;
 pub mod process;

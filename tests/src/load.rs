@@ -11,12 +11,12 @@ pub mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
+use crate::peer::Peer;
 use wire::{Answer, Wire};
 pub use wire::{Qos, Version};
 
@@ -105,19 +105,19 @@ struct Shared {
 impl Load {
     /// Starts `plan.connections` publishers for each stream. Message numbers begin with `run` (0–99), so that
     /// several loads on one hub stay apart.
-    pub fn start(hub: SocketAddr, streams: &[Stream], plan: Plan, run: u64) -> Self {
+    pub fn start(hub: impl Into<Peer>, streams: &[Stream], plan: Plan, run: u64) -> Self {
         Self::start_at(Qos::AtLeastOnce, hub, streams, plan, run)
     }
 
     /// The same at this QoS.
-    pub fn start_at(qos: Qos, hub: SocketAddr, streams: &[Stream], plan: Plan, run: u64) -> Self {
-        let shared = Arc::new(Shared::default());
+    pub fn start_at(qos: Qos, hub: impl Into<Peer>, streams: &[Stream], plan: Plan, run: u64) -> Self {
+        let (hub, shared) = (hub.into(), Arc::new(Shared::default()));
         let publishers = streams.iter().enumerate().flat_map(|(stream, spec)| {
             (0..plan.connections).map(move |at| (stream, spec.clone(), stream * plan.connections + at))
         });
         let threads = publishers.map(|(stream, spec, number)| {
             let shared = Arc::clone(&shared);
-            let publisher = Publisher::new(hub, (stream, spec), (plan, qos), run, number);
+            let publisher = Publisher::new(hub.clone(), (stream, spec), (plan, qos), run, number);
             std::thread::spawn(move || publisher.run(&shared))
         });
         let threads = threads.collect();
@@ -174,7 +174,7 @@ struct Open {
 
 /// One connection's publisher. Ids in flight are kept in order, as a client's store does.
 struct Publisher {
-    hub: SocketAddr,
+    hub: Peer,
     stream: usize,
     spec: Stream,
     plan: Plan,
@@ -192,7 +192,7 @@ struct Publisher {
 
 impl Publisher {
     fn new(
-        hub: SocketAddr,
+        hub: Peer,
         (stream, spec): (usize, Stream),
         (plan, qos): (Plan, Qos),
         run: u64,
@@ -244,7 +244,7 @@ impl Publisher {
     /// One connection: resend what is open, then publish within the window until done or broken.
     fn session(&mut self, shared: &Shared, again: bool) -> io::Result<()> {
         let client = format!("load-{}-{}", self.first, self.number);
-        let mut wire = Wire::connect(self.hub, self.plan.version, &client, self.spec.user)?;
+        let mut wire = Wire::connect(self.hub.clone(), self.plan.version, &client, self.spec.user)?;
         let published = self.sent.iter().any(|sent| sent.attempts > 0);
         self.sessions_lost += u64::from(published && !wire.session_present());
         let mut packets = Vec::new();
@@ -335,7 +335,7 @@ impl Publisher {
 
 /// Publishes one message as `user` and returns the reason code of its PUBACK (0 in 3.1.1).
 pub fn publish_one(
-    hub: SocketAddr,
+    hub: impl Into<Peer>,
     version: Version,
     user: &str,
     topic: &str,

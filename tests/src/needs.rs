@@ -123,17 +123,6 @@ pub fn long() -> bool {
     std::env::var_os("OCTROI_LONG").is_some_and(|value| value == "1")
 }
 
-/// Whether a test runs that does not hold on a slow machine yet: in the long form alone. `false` means that the
-/// test must return, and was listed.
-#[track_caller]
-#[must_use]
-pub fn time_enough() -> bool {
-    if !long() {
-        not_run("it wants more time than a slow machine gives yet, in its long form alone: OCTROI_LONG=1");
-    }
-    long()
-}
-
 /// Held by every test that loads the machine: two cores, and timeouts that must mean something.
 pub fn exclusive() -> MutexGuard<'static, ()> {
     static MACHINE: Mutex<()> = Mutex::new(());

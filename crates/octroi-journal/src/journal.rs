@@ -526,12 +526,13 @@ impl Journal {
         while self.segments.get(1).is_some_and(|(next, _)| *next <= floor) {
             let Some((base, _)) = self.segments.front().copied() else { break };
             let name = segment_name(base);
+            self.segments.pop_front();
+            // Before the file goes: a reader that does not find it is to know that it was trimmed, not lost.
+            let view = self.shared.view();
+            self.shared.publish(View { segments: self.bases(), ..view });
             self.disk.remove(&name).map_err(failed("remove", &name))?;
             // One at a time, so that a crash leaves no hole between segments that came back.
             self.disk.sync_dir().map_err(failed("sync", "."))?;
-            self.segments.pop_front();
-            let view = self.shared.view();
-            self.shared.publish(View { segments: self.bases(), ..view });
             removed = removed.saturating_add(1);
         }
         Ok(removed)

@@ -19,7 +19,8 @@ use std::sync::Arc;
 const AHEAD: usize = 256 << 10;
 /// Bytes read to look at the header of a frame whose body will be skipped, or read apart.
 const PEEK: usize = 4 << 10;
-/// Frames that one call may pass over, so that it returns in bounded time.
+/// Frames that one call may pass over, so that it returns in bounded time. Those that a seek walks over on its
+/// way are not among them: they are one segment's at most.
 const MAX_FRAMES: u32 = 16_384;
 
 /// A position in the journal, and the means to read on from it. Any number, on any thread.
@@ -141,7 +142,9 @@ impl Reader {
     }
 
     /// Reads on: records for `target` (`None`: all) in whole frames, at least one frame if there is
-    /// any, else at most `max_bytes` of frames. A batch may be empty and yet have moved on.
+    /// any, else at most `max_bytes` of frames. A batch may be empty and yet have moved on; it has always moved
+    /// on if there is anything durable, so that after a seek to a record for `target` that record is in it, or
+    /// is lost.
     pub fn next(
         &mut self,
         target: Option<TargetBit>,
@@ -155,10 +158,13 @@ impl Reader {
         }
         let view = self.shared.view();
         let mask = target.map_or(u64::MAX, TargetBit::mask);
-        for _ in 0..MAX_FRAMES {
-            if self.seq >= view.durable || !self.turn(&view, target.is_none(), mask, max_bytes, batch)? {
+        let mut frames = 0;
+        while frames < MAX_FRAMES && self.seq < view.durable {
+            let before = self.seq;
+            if !self.turn(&view, target.is_none(), mask, max_bytes, batch)? {
                 break;
             }
+            frames += u32::from(self.seq > before);
         }
         batch.end = self.seq;
         Ok(())

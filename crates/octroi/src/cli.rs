@@ -1,8 +1,12 @@
 //! The command line as typed. What each command does is in `cmd/`.
 
+mod bench;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use bench::BenchArgs;
 
 /// Octroi, a regional data hub: MQTT in, a data-sensitivity policy decides, and each message goes to the
 /// hosting target that the policy allows.
@@ -104,6 +108,9 @@ pub enum Command {
     /// The ways to the targets: list, show, check, pause, resume, replay.
     #[command(subcommand)]
     Outlet(OutletCommand),
+    /// Certificates: make, issue, look, revoke.
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Load for any MQTT broker, with an ack latency histogram.
     Bench(BenchArgs),
     /// The configuration.
@@ -497,6 +504,66 @@ pub struct KeptArgs {
     pub hub: HubArg,
 }
 
+/// `octroi tls`
+#[derive(Debug, Subcommand)]
+pub enum TlsCommand {
+    /// Make an authority, a server's certificate and an empty revocation list. Overwrites nothing.
+    Init {
+        /// Where; made if it is not there.
+        dir: PathBuf,
+        /// A name or address that clients connect to; may be given several times. Default: this machine's own.
+        #[arg(long = "host")]
+        hosts: Vec<String>,
+        /// How long the server's certificate is valid.
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+    },
+    /// Make a source's certificate and key, or with `--host` the server's next one. Overwrites nothing.
+    Issue {
+        /// The source's name, which is the certificate's common name; the server's: of its files alone.
+        name: String,
+        #[command(flatten)]
+        /// By whom.
+        authority: AuthorityArg,
+        /// A URI that is the source's identity instead of its name.
+        #[arg(long)]
+        uri: Option<String>,
+        /// The server's: a name or address that clients connect to; may be given several times.
+        #[arg(long = "host", conflicts_with = "uri")]
+        hosts: Vec<String>,
+        /// How long it is valid.
+        #[arg(long, default_value_t = 365)]
+        days: u32,
+    },
+    /// Look at certificates, keys and revocation lists: do they fit, what ends soon, what is weak. Writes nothing.
+    Check {
+        /// What `init` made; default: what the configuration's listeners use.
+        dir: Option<PathBuf>,
+        #[command(flatten)]
+        /// Whose.
+        config: ConfigArg,
+    },
+    /// Write the next revocation list. A running hub takes it up within seconds, and closes what it names.
+    Revoke {
+        /// Names that `issue` was given, or certificates (`x.pem`); none: the list is renewed only.
+        names: Vec<String>,
+        #[command(flatten)]
+        /// By whom.
+        authority: AuthorityArg,
+        /// How long the list is valid: write the next one before.
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+    },
+}
+
+/// An authority that `octroi tls init` made.
+#[derive(Clone, Debug, Args)]
+pub struct AuthorityArg {
+    /// Its directory.
+    #[arg(long, default_value = ".")]
+    pub dir: PathBuf,
+}
+
 /// `octroi config`
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -504,44 +571,6 @@ pub enum ConfigCommand {
     Check(ConfigArg),
     /// What it means, with the limits; no secrets.
     Show(ConfigArg),
-}
-
-/// `octroi bench`
-#[derive(Clone, Debug, Args)]
-pub struct BenchArgs {
-    /// The broker, `127.0.0.1:1883`.
-    #[arg(long, default_value = "127.0.0.1:1883")]
-    pub broker: String,
-    /// Connections.
-    #[arg(long, default_value_t = 50)]
-    pub connections: usize,
-    /// QoS 1 publishes in flight per connection.
-    #[arg(long, default_value_t = 100)]
-    pub window: usize,
-    /// Payload bytes.
-    #[arg(long, default_value_t = 200)]
-    pub size: usize,
-    /// Messages in all.
-    #[arg(long, default_value_t = 1_000_000)]
-    pub messages: u64,
-    /// QoS 0 or 1.
-    #[arg(long, default_value_t = 1)]
-    pub qos: u8,
-    /// MQTT 5 instead of 3.1.1.
-    #[arg(long)]
-    pub v5: bool,
-    /// User name of every connection (the source's id on a `username-only` listener).
-    #[arg(long, default_value = "ville-mobilite")]
-    pub user: String,
-    /// Topic; `{c}` is the connection's number.
-    #[arg(long, default_value = "ville/mobilite/c{c}/count")]
-    pub topic: String,
-    /// Messages per second in all; default: as fast as acks come.
-    #[arg(long)]
-    pub rate: Option<u64>,
-    /// Threads of the generator.
-    #[arg(long, default_value_t = 1)]
-    pub threads: usize,
 }
 
 /// Reads `30s`, `2m`, `500ms`, `1h`.

@@ -32,6 +32,7 @@ mod sensors;
 
 mod status;
 pub mod status_text;
+mod tls;
 
 use crate::cli::{Cli, Color, Command, Common, LangArg, Output};
 use crate::config::Environment;
@@ -94,6 +95,7 @@ pub fn run(cli: Cli, environment: Environment, terminal: bool) -> Result<Exit, F
         Command::Journal(command) => journal::run(&command, &context),
         Command::Quarantine(command) => quarantine::run(&command, &context),
         Command::Outlet(command) => outlet::run(&command, &context),
+        Command::Tls(command) => tls::run(&command, &context),
         Command::Bench(args) => bench::run(&args, &context),
         Command::Config(command) => config::run(&command, &context),
         Command::Version => {

@@ -12,8 +12,16 @@ use crate::fail_point;
 /// # Errors
 /// The disk. What stood there before stands there still.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_as(path, bytes, 0o600)
+}
+
+/// The same, readable by whom `mode` says.
+///
+/// # Errors
+/// The disk. What stood there before stands there still.
+pub(crate) fn replace_as(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let aside = path.with_extension("aside");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&aside)?;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&aside)?;
     file.write_all(bytes).and_then(|()| file.sync_all())?;
     fail_point::reached("durable.before_rename");
     fs::rename(&aside, path)?;

@@ -123,8 +123,8 @@ pub struct Gone;
 struct Request {
     log: Log,
     keeps: Vec<Keep>,
-    /// Told whether they are kept and synced; `false`: the side log is full.
-    done: oneshot::Sender<bool>,
+    /// Told how many of them, from the first on, are kept and synced; fewer than all: the side log is full.
+    done: oneshot::Sender<usize>,
 }
 
 /// How relays reach the keeper.
@@ -146,7 +146,7 @@ impl Keeper {
     ///
     /// # Errors
     /// The keeper's thread ended.
-    pub fn keep(&self, log: Log, keeps: Vec<Keep>) -> Result<oneshot::Receiver<bool>, Gone> {
+    pub fn keep(&self, log: Log, keeps: Vec<Keep>) -> Result<oneshot::Receiver<usize>, Gone> {
         let (done, told) = oneshot::channel();
         // There is room: each target's relay waits for one answer before it asks for the next.
         self.requests.send(Request { log, keeps, done }).map_err(|_| Gone)?;
@@ -283,7 +283,7 @@ impl Keeping {
             return Ok(false);
         }
         let side = if log == 0 { &mut self.quarantine } else { &mut self.hold };
-        if !side.keep(&keeps, &self.state)? {
+        if side.keep(&keeps, &self.state)? < keeps.len() {
             // What the side log does not hold stays in the journal; tried again, not at once.
             feed.reader.seek(feed.cursor);
             return Ok(false);

@@ -114,8 +114,16 @@ pub const POLICY_FILES: usize = 1_000;
 pub const ADMIN_COMMANDS: usize = 16;
 /// Argon2 verifications at once: each takes 19 MiB and tens of milliseconds.
 pub const PASSWORD_CHECKS: usize = 2;
+/// A file of certificates, revocation lists or passwords.
+pub const MATERIAL_BYTES: u64 = 16 << 20;
+/// How often these files are looked at; what two looks find alike is taken.
+pub const CREDENTIALS_EVERY: Duration = Duration::from_millis(500);
+/// How long a session relies on the wall clock not being set, while its certificate's end is awaited.
+pub const CLOCK_LOOK: Duration = Duration::from_secs(30);
 /// Records that a relay withholds before it waits for the side log's sync.
 pub const WITHHELD: usize = 1_024;
+/// Bytes of them.
+pub const WITHHELD_BYTES: usize = 4 << 20;
 /// Kept messages that leave a side log together, and whose fate the ledger remembers.
 pub const LEAVING: usize = 1_024;
 /// Ids that one answer to an operator's errand names; then it says where to go on.

@@ -12,12 +12,13 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::Guest;
-use crate::config::Transport;
+use crate::clock::Clock;
+use crate::config::{IdentifyBy, Transport};
 use crate::fail_point;
-use crate::identity::Identify;
+use crate::identity::credentials::Credentials;
+use crate::identity::standing::Standing;
 use crate::limits;
 use crate::session::{self, Shared};
-use crate::tls;
 use crate::websocket;
 
 /// One MQTT listener.
@@ -30,10 +31,12 @@ pub struct Listener {
 
 /// What stands between a listener's socket and a session.
 pub struct Door {
-    /// Who clients are.
-    pub identify: Identify,
-    /// TLS, if the listener has it.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// How clients say who they are.
+    pub identify_by: IdentifyBy,
+    /// What tells whether they are, TLS included.
+    pub credentials: watch::Receiver<Arc<Credentials>>,
+    /// The wall clock, for what has an end.
+    pub clock: Arc<dyn Clock>,
     /// What carries MQTT within.
     pub transport: Transport,
 }
@@ -83,35 +86,34 @@ pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::R
 
 async fn come_in(shared: Arc<Shared>, door: &Door, socket: TcpStream, guest: &mut Guest) {
     let by = Instant::now() + limits::HANDSHAKE;
-    let Some(tls) = &door.tls else {
-        return speak(shared, door, (Vec::new(), guest), socket, by).await;
+    let mut standing = Standing::new(door.identify_by.clone(), &door.credentials, Arc::clone(&door.clock));
+    let Some(tls) = standing.tls() else {
+        return speak(shared, door, (standing, guest), socket, by).await;
     };
-    let handshake = shared.handshakes.take(TlsAcceptor::from(Arc::clone(tls)).accept(socket));
+    let handshake = shared.handshakes.take(TlsAcceptor::from(tls).accept(socket));
     let Ok(Ok(socket)) = tokio::time::timeout_at(by, handshake).await else {
         shared.metrics.rejected("accept", "tls_handshake");
         return;
     };
-    let certificate = socket.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let certificate = certificate.map(tls::identities).unwrap_or_default();
-    speak(shared, door, (certificate, guest), socket, by).await;
+    standing.verified(socket.get_ref().1.peer_certificates().unwrap_or_default(), Instant::now());
+    speak(shared, door, (standing, guest), socket, by).await;
 }
 
 async fn speak<S>(
     shared: Arc<Shared>,
     door: &Door,
-    (certificate, guest): (Vec<String>, &mut Guest),
+    (standing, guest): (Standing, &mut Guest),
     socket: S,
     by: Instant,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let identify = door.identify.clone();
     match &door.transport {
-        Transport::Tcp => session::serve(shared, identify, (certificate, guest), socket).await,
+        Transport::Tcp => session::serve(shared, (standing, guest), socket).await,
         Transport::WebSocket { origins } => {
             let most = usize::try_from(shared.limits.packet_bytes).unwrap_or(usize::MAX);
             match tokio::time::timeout_at(by, websocket::accept(socket, origins, most)).await {
-                Ok(Ok(socket)) => session::serve(shared, identify, (certificate, guest), socket).await,
+                Ok(Ok(socket)) => session::serve(shared, (standing, guest), socket).await,
                 Ok(Err(_)) | Err(_) => shared.metrics.rejected("accept", "websocket_handshake"),
             }
         }

@@ -7,9 +7,9 @@
 //!
 //! It does not know what a message is, and makes no decision.
 //!
-//! INVARIANT: series come from the policy and from the constants below only. No
-//! topic, client, device or payload can make one: an unknown source or target
-//! counts under [`OTHER`].
+//! INVARIANT: series come from the policy, the configured listeners and the
+//! constants below only. No topic, client, device or payload can make one: an
+//! unknown source or target counts under [`OTHER`].
 
 mod histogram;
 mod table;

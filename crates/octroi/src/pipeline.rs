@@ -29,7 +29,7 @@ use crate::committer::{Acked, Append, Control, Inbox, JournalView, Watermark};
 use crate::fail_point;
 use crate::gate::{Gate, Withheld};
 use crate::intake::{Answer, Arrived, Decided, Handed, Intake, Refused, Sender, Shares};
-use crate::keeper::{Keep, Keeper};
+use crate::keeper::Keeper;
 use crate::ledger::stored;
 use crate::limits;
 use crate::metrics::TargetMetrics;
@@ -38,7 +38,7 @@ use crate::patience::Patience;
 use crate::policies::{Active, Policies};
 use crate::record::{Aggregate, Message, RecordKind};
 use crate::status::OutletState;
-use asked::Asked;
+use asked::{Asked, Withholding};
 
 // ── In: admit → decide → append → (synced) → ack ────────────────────────────
 
@@ -220,7 +220,9 @@ struct Position {
     /// Offered or withheld and not passed by the cursor: sequence number, whether withheld, when received.
     open: VecDeque<(u64, bool, Timestamp)>,
     /// Withheld and on their way to a side log.
-    withheld: Vec<Keep>,
+    withheld: Withholding,
+    /// When the hold log, which was full, is asked again.
+    hold_again: Option<Instant>,
     /// In the hold log, and not passed by the cursor. A rewind does not judge them again: they go from there.
     kept: BTreeSet<u64>,
     /// Whether there is more in the batch that was read, from `next` on.
@@ -304,7 +306,7 @@ impl Relaying {
             stop_by.get_or_insert(now + limits::DRAIN);
         }
         let turn = match at.asked.take() {
-            Some(asked) => relay.heard(asked, at, patience)?,
+            Some(asked) => relay.heard(asked, at, (patience, now))?,
             None => relay.turn(batch, at, (stopping, patience, now))?,
         };
         if let Turn::Rewind(to) = turn {
@@ -345,7 +347,8 @@ impl Relay {
             delivered: 0,
             held: 0,
             open: VecDeque::new(),
-            withheld: Vec::new(),
+            withheld: Withholding::default(),
+            hold_again: None,
             kept: BTreeSet::new(),
             in_batch: false,
             ways: 0,
@@ -365,8 +368,10 @@ impl Relay {
     ) -> Result<Turn, RelayError> {
         let seen = self.watermark.get();
         let mut turn = Turn::Done;
-        let gives_way = !at.in_batch && at.next < seen && !stopping && self.gives_way(at, now);
-        if at.in_batch || (at.next < seen && !gives_way) {
+        // Once much is on its way to the hold log, nothing more is read: the rest is better off in the journal.
+        let waits =
+            at.withheld.is_full() || (!at.in_batch && at.next < seen && !stopping && self.gives_way(at, now));
+        if !waits && (at.in_batch || at.next < seen) {
             if !at.in_batch {
                 self.reader
                     .next(limits::RELAY_READ_BYTES, batch)
@@ -375,7 +380,7 @@ impl Relay {
                 fail_point::reached("relay.read");
             }
             turn = self.forward(batch, at)?;
-        } else if !gives_way {
+        } else if !waits {
             if stopping {
                 self.outlet.flush(at.next.saturating_sub(1));
             }
@@ -390,7 +395,7 @@ impl Relay {
         if !is_full && !matches!(turn, Turn::Done) {
             return Ok(turn);
         }
-        let reads_on = !is_full && !gives_way && (at.in_batch || at.next < self.watermark.get());
+        let reads_on = !is_full && !waits && (at.in_batch || at.next < self.watermark.get());
         let wait = if reads_on { Duration::ZERO } else { limits::RELAY_POLL };
         self.poll(at, patience.at_most(wait))
     }
@@ -452,7 +457,7 @@ impl Relay {
                 }
             }
             (at.next, at.ways) = (entry.seq + 1, 0);
-            if at.withheld.len() >= limits::WITHHELD {
+            if at.withheld.is_full() {
                 return Ok(Turn::Done);
             }
         }
@@ -556,7 +561,7 @@ impl Relay {
     fn rewind(&mut self, at: &mut Position, to: u64) {
         let to = to.max(at.cursor);
         at.open.retain(|(seq, _, _)| *seq < to);
-        at.withheld.retain(|keep| keep.origin < to);
+        at.withheld.rewind(to);
         (at.next, at.acked, at.in_batch, at.ways) = (to, at.acked.min(to), false, 0);
         self.reader.seek(to);
         let intents = self.journal.load().ledger.intents_from(self.bit.index(), to);
@@ -566,7 +571,7 @@ impl Relay {
 
     /// The cursor passes everything below `done`, but for what is withheld and in no side log yet.
     fn advance(&self, at: &mut Position, done: u64) {
-        let done = at.withheld.first().map_or(done, |keep| keep.origin.min(done));
+        let done = at.withheld.first().map_or(done, |first| first.min(done));
         while let Some((_, withheld, _)) = at.open.pop_front_if(|(seq, _, _)| *seq < done) {
             if withheld { at.held += 1 } else { at.delivered += 1 }
         }
@@ -577,7 +582,8 @@ impl Relay {
     /// Hands what is withheld to the hold log, and the cursor to the journal's owner, that at most every
     /// [`limits::CURSOR_EVERY`].
     fn commit(&mut self, at: &mut Position, now: Instant, last: bool) -> Result<(), RelayError> {
-        if at.asked.is_none() && !at.withheld.is_empty() {
+        let again = at.hold_again.is_none_or(|again| now >= again);
+        if at.asked.is_none() && !at.withheld.is_empty() && again {
             at.asked = Some(self.ask_hold(at)?);
         }
         // A cursor is a record too: one that passed nothing of this target's, and holds no segment back, would

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::admin;
 use crate::admission::Admission;
 use crate::backlog::Shelf;
 use crate::clock::{Clock, PolicyClock};
@@ -35,7 +36,7 @@ use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::fail_point;
-use crate::identity::Identify;
+use crate::identity::watcher::{Shown, Watcher};
 use crate::intake::Shares;
 use crate::keeper::{Errand, Keeper};
 use crate::keys::Keys;
@@ -50,7 +51,6 @@ use crate::sessions::Sessions;
 use crate::state::State;
 use crate::status::Status;
 use crate::turns::Turns;
-use crate::{admin, tls};
 
 /// A target's relay as the rest of the hub sees it.
 struct RelaySeen {
@@ -78,6 +78,8 @@ struct Parts {
     /// Why the index was made anew at this start; empty: it was not.
     index_rebuilt: &'static str,
     keys: Arc<Keys>,
+    /// How certificates, revocation lists and passwords stand.
+    credentials: Shown,
     /// To the keeper: what operators ask of the side logs.
     errands: SyncSender<Errand>,
     /// The side logs' generations, and readers to clone.
@@ -140,7 +142,7 @@ impl Server {
         let (end_tell, ended) = watch::channel(false);
         let admission = Arc::new(Admission::new(parts.config.connections));
 
-        let listeners = listen(&parts.config).await?;
+        let (listeners, watcher) = listen(&parts).await?;
         let http = bind(parts.config.http).await?;
         let addresses = Addresses {
             mqtt: listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect(),
@@ -150,6 +152,7 @@ impl Server {
         let (status_tell, status) = watch::channel(Arc::new(Status::default()));
         let mut tasks = JoinSet::new();
         tasks.spawn(status_task::run(Arc::clone(&parts), Arc::clone(&admission), status_tell, ended.clone()));
+        tasks.spawn(watcher.run(ended.clone()));
         tasks.spawn(destroy_old_keys(Arc::clone(&parts), ended.clone()));
         let (commands_tell, commands) = mpsc::channel(limits::ADMIN_COMMANDS);
         tasks.spawn(admin_task::run(Arc::clone(&parts), commands, ended.clone()));
@@ -262,16 +265,22 @@ async fn destroy_old_keys(parts: Arc<Parts>, mut ended: watch::Receiver<bool>) {
     }
 }
 
-/// Every configured MQTT listener, bound.
-async fn listen(config: &Config) -> Result<Vec<listener::Listener>, Failure> {
+/// Every configured MQTT listener, bound, and who looks after what they go by.
+async fn listen(parts: &Parts) -> Result<(Vec<listener::Listener>, Watcher), Failure> {
+    let configured = &parts.config.listeners;
+    let watcher = Watcher::open(configured, &parts.clock, Arc::clone(&parts.credentials));
+    let watcher = watcher.or_exit(Exit::Config)?;
     let mut listeners = Vec::new();
-    for listener in &config.listeners {
-        let identify = Identify::prepare(&listener.identify_by).or_exit(Exit::Config)?;
-        let tls = listener.tls.as_ref().map(tls::server).transpose().or_exit(Exit::Config)?;
-        let door = listener::Door { identify, tls, transport: listener.transport.clone() };
+    for (listener, credentials) in configured.iter().zip(watcher.credentials()) {
+        let door = listener::Door {
+            identify_by: listener.identify_by.clone(),
+            credentials,
+            clock: Arc::clone(&parts.clock),
+            transport: listener.transport.clone(),
+        };
         listeners.push(listener::Listener { socket: bind(listener.bind).await?, door: Arc::new(door) });
     }
-    Ok(listeners)
+    Ok((listeners, watcher))
 }
 
 async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {

@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::admission::{Admission, Cap, Guest};
 use crate::fail_point;
-use crate::identity::Identify;
+use crate::identity::standing::Standing;
 use crate::intake::{Arrived, Intake, Refused, Sender};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -76,8 +76,7 @@ struct Held {
 /// One connection.
 struct Conversation<'s> {
     shared: &'s Shared,
-    identify: &'s Identify,
-    certificate: Vec<String>,
+    standing: Standing,
     guest: &'s mut Guest,
     mqtt: Session,
     intake: Intake,
@@ -90,21 +89,16 @@ struct Conversation<'s> {
     refusals: (Instant, u32),
 }
 
-/// Serves one connection to its end. `certificate`: what TLS proved.
-pub async fn serve<S>(
-    shared: Arc<Shared>,
-    identify: Identify,
-    (certificate, guest): (Vec<String>, &mut Guest),
-    mut socket: S,
-) where
+/// Serves one connection to its end, or as long as its identity stands.
+pub async fn serve<S>(shared: Arc<Shared>, (standing, guest): (Standing, &mut Guest), mut socket: S)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let now = Instant::now();
     let mut conversation = Conversation {
         mqtt: Session::new(Arc::clone(&shared.limits), now.into_std()),
         shared: &shared,
-        identify: &identify,
-        certificate,
+        standing,
         guest,
         intake: Intake::default(),
         pending: VecDeque::new(),
@@ -127,6 +121,8 @@ enum Woken {
     Ended(End),
     Stopping,
     Tick,
+    /// What the client's identity rests on has changed or ended.
+    Standing,
 }
 
 impl Conversation<'_> {
@@ -158,8 +154,12 @@ impl Conversation<'_> {
             } else {
                 self.mqtt.pause_keep_alive();
             }
+            if let Some(lapse) = self.standing.lapse(now) {
+                self.mqtt.disconnect(DisconnectReason::NotAuthorized, Some(lapse.why()), &mut events);
+                continue;
+            }
             let woken = {
-                let Self { pending, peer, .. } = self;
+                let Self { pending, peer, standing, .. } = self;
                 let ended = peer.as_mut().map(|peer| &mut peer.ended);
                 tokio::select! {
                     biased;
@@ -170,6 +170,7 @@ impl Conversation<'_> {
                     read = socket.read_buf(&mut input), if readable => Woken::Read(read),
                     _ = stopping.wait_for(|stopping| *stopping) => Woken::Stopping,
                     () = tick.as_mut() => Woken::Tick,
+                    () = standing.changed() => Woken::Standing,
                 }
             };
             match woken {
@@ -193,6 +194,7 @@ impl Conversation<'_> {
                     self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, STOPPING, &mut events);
                 }
                 Woken::Tick => self.tick(&mut events),
+                Woken::Standing => {}
             }
         }
     }
@@ -307,7 +309,8 @@ impl Conversation<'_> {
 
     async fn connect(&mut self, connect: Connect, now: Instant) {
         let mut events = Vec::new();
-        let proven = self.identify.identities(&connect, &self.certificate).await;
+        let proven =
+            self.standing.identities(connect.user_name.as_deref(), connect.password.as_deref()).await;
         let active = self.shared.ingress.policies.current();
         let known = proven.iter().find(|identity| active.source(identity).is_some());
         let refused = match (known, *self.shared.stopping.borrow()) {
@@ -456,7 +459,7 @@ impl Conversation<'_> {
         let session = self.mqtt.deadline().map(Instant::from_std);
         let answers = self.pending.front().map(|pending| pending.since + limits::ACK_GRACE);
         let held = self.held.map(|held| held.until);
-        let due = session.into_iter().chain(answers).chain(held).min();
+        let due = session.into_iter().chain(answers).chain(self.standing.deadline()).chain(held).min();
         // Moving a timer costs more than a spare tick: it is moved only when it would fire too late.
         match due {
             Some(due) if due < tick.deadline() || tick.is_elapsed() => tick.reset(due.max(now)),

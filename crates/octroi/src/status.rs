@@ -42,6 +42,37 @@ pub struct Status {
     /// Why the index of the side logs was made anew at this start; empty: it was not.
     #[serde(default)]
     pub index_rebuilt: String,
+    /// Certificates, authorities, revocation lists and passwords of the listeners.
+    #[serde(default)]
+    pub credentials: Vec<CredentialStatus>,
+}
+
+/// How files of credentials stand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialState {
+    /// What is on disk is in force.
+    #[default]
+    InForce,
+    /// What is on disk cannot be used: what was read before is in force.
+    Refused,
+    /// What is in force has expired.
+    Expired,
+}
+
+/// What a listener goes by to tell who is at the other end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CredentialStatus {
+    /// Its address, as configured.
+    pub listener: String,
+    /// `certificate` (with its key), `client_ca` (with the revocation lists), `passwords`.
+    pub part: String,
+    /// How it stands.
+    pub state: CredentialState,
+    /// Why not as it should, and what to do.
+    pub reason: Text,
+    /// RFC 3339: when the first of it ends; empty: nothing ends.
+    pub valid_until: String,
 }
 
 /// The policy in force.

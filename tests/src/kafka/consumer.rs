@@ -1,5 +1,8 @@
 //! kcat as the independent consumer: it shares no code with the hub beyond the
 //! wire format (it links Debian's librdkafka).
+//!
+//! A read changes nothing, so one that fails or hangs (a leader that is being
+//! elected, a topic that was just created) is made again, whole.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -10,23 +13,55 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::delivered::Delivered;
-use crate::process;
+use crate::process::{self, holds_within};
+
+/// How long a cluster that runs may take to answer a reader, and one try of it.
+const READS_WITHIN: Duration = Duration::from_secs(180);
+const TRY: Duration = Duration::from_secs(30);
 
 /// Runs kcat to its end; what it printed, or what it complained of.
 pub(super) fn kcat(arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new("kcat");
     command.args(arguments);
-    let finished = process::run(&mut command, Duration::from_secs(120)).map_err(|error| error.to_string())?;
-    if finished.code == 0 { Ok(finished.out) } else { Err(finished.err) }
+    let finished = process::run(&mut command, TRY).map_err(|error| error.to_string())?;
+    match finished.code {
+        0 => Ok(finished.out),
+        _ if finished.in_time => Err(finished.err),
+        _ => Err(format!("it did not end within {} s: {}", TRY.as_secs(), finished.err)),
+    }
 }
 
-/// Everything in a topic, by partition and offset, as deliveries to `target`.
+/// The same of what must come to succeed.
+#[track_caller]
+pub(super) fn kcat_at_last<T>(arguments: &[&str], read: impl Fn(&str) -> Option<T>) -> T {
+    let (mut found, mut said) = (None, String::new());
+    holds_within(READS_WITHIN, || {
+        match kcat(arguments) {
+            Ok(text) => {
+                found = read(&text);
+                said = text;
+            }
+            Err(complaint) => said = complaint,
+        }
+        found.is_some()
+    });
+    found.unwrap_or_else(|| panic!("kcat {arguments:?} never succeeds, at the end: {said}"))
+}
+
+/// Everything in a topic, by partition and offset, as deliveries to `target`. Nobody may be writing to it: kcat
+/// sees the end of a partition only in an answer that brings nothing more of it.
 pub(super) fn read_topic(address: &str, target: &str, topic: &str) -> Vec<Delivered> {
     let read = ["-C", "-q", "-e", "-J", "-o", "beginning", "-b", address, "-t", topic];
-    let text = kcat(&read).unwrap_or_else(|error| panic!("kcat reads `{topic}`: {error}"));
+    let text = kcat_at_last(&read, |text| Some(text.to_owned()));
     let mut records: Vec<_> = text.lines().map(|line| record(target, topic, line)).collect();
     records.sort_by_key(|(partition, offset, _)| (*partition, *offset));
     records.into_iter().map(|(_, _, delivered)| delivered).collect()
+}
+
+/// Whether there is a record in a topic, of which more may be written meanwhile.
+pub(super) fn has_records(address: &str, topic: &str) -> bool {
+    let one = ["-C", "-q", "-e", "-c", "1", "-f", "%o\\n", "-o", "beginning", "-b", address, "-t", topic];
+    kcat(&one).is_ok_and(|offset| !offset.is_empty())
 }
 
 /// One line of `kcat -J`: partition, offset, and the record.

@@ -3,8 +3,9 @@
 //! both sides would hide itself.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
+
+use crate::peer::{Peer, Stream};
 
 /// The protocol level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub const PINGREQ: [u8; 2] = [0xC0, 0];
 
 /// A connected client.
 pub struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     version: Version,
     session_present: bool,
     buffer: Vec<u8>,
@@ -46,16 +47,13 @@ pub struct Wire {
 
 impl Wire {
     /// Connects; `Err` with `PermissionDenied` if the CONNACK refuses (its code in the message).
-    pub fn connect(hub: SocketAddr, version: Version, client: &str, user: &str) -> io::Result<Self> {
+    pub fn connect(hub: impl Into<Peer>, version: Version, client: &str, user: &str) -> io::Result<Self> {
         Self::open(hub, version, &connect(version, client, user))
     }
 
     /// The same with a CONNECT already encoded.
-    pub fn open(hub: SocketAddr, version: Version, connect: &[u8]) -> io::Result<Self> {
-        let mut stream = TcpStream::connect_timeout(&hub, Duration::from_secs(5))?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(Duration::from_secs(60)))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    pub fn open(hub: impl Into<Peer>, version: Version, connect: &[u8]) -> io::Result<Self> {
+        let mut stream = hub.into().connect()?;
         stream.write_all(connect)?;
         let mut wire = Self { stream, version, session_present: false, buffer: Vec::new() };
         let (first, body) = wire.packet()?.ok_or_else(|| io::Error::from(ErrorKind::TimedOut))?;
@@ -83,7 +81,7 @@ impl Wire {
 
     /// The next answer; `None`: nothing came within `wait`.
     pub fn answer(&mut self, wait: Duration) -> io::Result<Option<Answer>> {
-        self.stream.set_read_timeout(Some(wait.max(Duration::from_millis(1))))?;
+        self.stream.set_read_timeout(wait.max(Duration::from_millis(1)))?;
         let Some((first, body)) = self.packet()? else { return Ok(None) };
         let byte = |at: usize| body.get(at).copied().unwrap_or(0);
         let packet = u16::from_be_bytes([byte(0), byte(1)]);
@@ -94,6 +92,19 @@ impl Wire {
             0xE0 => Ok(Some(Answer::Disconnect(byte(0)))),
             other => Err(io::Error::new(ErrorKind::InvalidData, format!("unexpected packet {other:#04x}"))),
         }
+    }
+
+    /// What a DISCONNECT of MQTT 5 says beside its code; `None`: nothing came within `wait`.
+    pub fn farewell(&mut self, wait: Duration) -> io::Result<Option<(u8, String)>> {
+        self.stream.set_read_timeout(wait)?;
+        let Some((first, body)) = self.packet()? else { return Ok(None) };
+        if first != 0xE0 {
+            return Err(io::Error::new(
+                ErrorKind::InvalidData,
+                format!("{first:#04x} in place of DISCONNECT"),
+            ));
+        }
+        Ok(Some((body[0], String::from_utf8_lossy(&body[1..]).into_owned())))
     }
 
     /// An orderly end.
@@ -183,6 +194,16 @@ pub fn connect_with_will(client: &str, user: &str, will: Will<'_>) -> Vec<u8> {
     string(will.topic, &mut body);
     string(will.payload, &mut body);
     string(user, &mut body);
+    packet(0x10, &body)
+}
+
+/// The same with a password.
+pub fn connect_with_password(version: Version, client: &str, user: &str, password: &str) -> Vec<u8> {
+    let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+    let mut body = connect_head(version, 0xC2, properties);
+    for text in [client, user, password] {
+        string(text, &mut body);
+    }
     packet(0x10, &body)
 }
 

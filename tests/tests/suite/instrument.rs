@@ -2,6 +2,7 @@
 //! judged by it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -41,7 +42,7 @@ fn what_the_load_client_says_was_published_is_what_an_independent_broker_deliver
         let mut child = command.stdout(file).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(300)); // its SUBSCRIBE
         let plan = Plan { version, connections: 4, window: 20, rate: None, messages: Some(500) };
-        let address = ([127, 0, 0, 1], port).into();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let outcome = Load::start(address, &[STREAM], plan, run).finish(Duration::from_secs(20));
         assert_eq!((outcome.acknowledged(), outcome.disordered_acks, outcome.reconnects), (2000, 0, 0));
         assert!(child.wait().unwrap().success());
@@ -62,7 +63,7 @@ fn a_publisher_whose_broker_dies_sends_again_what_was_not_acknowledged() {
     let port = free_port();
     let mut broker = mosquitto(&program, directory.path(), port);
     let plan = Plan { version: Version::V311, connections: 2, window: 20, rate: None, messages: None };
-    let load = Load::start(([127, 0, 0, 1], port).into(), &[STREAM], plan, 0);
+    let load = Load::start(SocketAddr::from(([127, 0, 0, 1], port)), &[STREAM], plan, 0);
     wait_until("a thousand are acknowledged", Duration::from_secs(20), || load.acknowledged() > 1000);
     broker.signal("STOP"); // it now holds unanswered messages
     let before = load.acknowledged();

@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod backlog;
+mod bench;
 mod cli;
 mod clients;
 mod conformance;
@@ -15,6 +16,7 @@ mod fire;
 mod full;
 mod guide;
 mod hostile;
+mod identities;
 mod index;
 mod instrument;
 mod journal;

@@ -141,6 +141,24 @@ fn a_look_beside_the_owner_passes_over_what_the_owner_trims_meanwhile() {
     assert!(inspector.segments().unwrap().len() < seen.len());
 }
 
+#[test]
+fn a_segment_that_goes_while_a_reader_comes_to_it_is_trimmed_and_not_lost() {
+    let disk = SimDisk::new(1);
+    let (mut journal, _) = open(&disk);
+    for n in 0..20_u8 {
+        put(&mut journal, 0, &vec![n; 900]);
+    }
+    let mut reader = journal.reader(0);
+    journal.retain_from(journal.durable().end());
+    // The file is gone, and there trimming stops.
+    disk.fail_at_sync(0, Fault::Io);
+    assert!(journal.trim().is_err());
+    assert!(disk.open(FIRST).is_err());
+    let read = reader.next(None, 1 << 20, &mut Batch::default());
+    assert!(matches!(read, Err(ReadError::Trimmed { seq: 0, .. })), "{read:?}");
+    assert_eq!(reader.fenced(), []);
+}
+
 /// Rule 9.
 #[test]
 fn the_second_opener_gets_locked() {
@@ -280,6 +298,26 @@ fn records_for_others_are_passed_over_and_the_end_moves_on() {
     let its = read(&journal, 0, Some(a), 1 << 20);
     assert_eq!(its.records.iter().map(|record| &record.2[..]).collect::<Vec<_>>(), [b"a"]);
     assert_eq!(its.end, journal.durable().end());
+}
+
+#[test]
+fn a_read_after_a_seek_has_that_record_however_many_frames_stand_before_it() {
+    // One call passes over so many frames, whatever they hold.
+    const FRAMES: u64 = 16_384;
+    let (segment_bytes, reserve_bytes, limit_bytes) = (4 << 20, 4 << 20, 64 << 20);
+    let options = Options { segment_bytes, reserve_bytes, limit_bytes, ..options() };
+    let (mut journal, _) = try_open(&SimDisk::new(1), options).unwrap();
+    let kafka = journal.register_target("kafka", 0).unwrap();
+    for _ in 0..=FRAMES {
+        put(&mut journal, 0, b"for nobody");
+    }
+    let last = put(&mut journal, kafka.mask(), b"for the target");
+    let (mut reader, mut batch) = (journal.reader(0), Batch::default());
+    reader.next(Some(kafka), 1, &mut batch).unwrap();
+    assert!(batch.is_empty() && batch.end() < last, "one call is bounded: {}", batch.end());
+    reader.seek(last);
+    reader.next(Some(kafka), 1, &mut batch).unwrap();
+    assert_eq!((batch.iter().next().map(|entry| entry.seq), batch.end()), (Some(last), last + 1));
 }
 
 #[test]

@@ -1,20 +1,21 @@
 //! `octroi config check|show`
 
+use std::sync::Arc;
+
 use super::{Context, print_json};
 use crate::cli::ConfigCommand;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, OutletConfig};
 use crate::exit::{Exit, Failure, OrExit};
-use crate::identity::Identify;
-use crate::{limits, policies, tls};
+use crate::identity::watcher::Watcher;
+use crate::{limits, policies};
 
 pub(super) fn run(command: &ConfigCommand, context: &Context) -> Result<Exit, Failure> {
     match command {
         ConfigCommand::Check(args) => {
             let config = Config::load(&args.config, &context.environment).or_exit(Exit::Config)?;
-            for listener in &config.listeners {
-                Identify::prepare(&listener.identify_by).or_exit(Exit::Config)?;
-                listener.tls.as_ref().map(tls::server).transpose().or_exit(Exit::Config)?;
-            }
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            Watcher::open(&config.listeners, &clock, Arc::default()).or_exit(Exit::Config)?;
             let files = policies::read_policy(&config.policy).or_exit(Exit::Config)?;
             let review = policies::review(&files);
             let targets =

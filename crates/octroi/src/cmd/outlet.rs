@@ -1,6 +1,6 @@
 //! `octroi outlet list|show|check|pause|resume|replay`
 
-mod check;
+pub(super) mod check;
 
 use octroi_policy::Timestamp;
 use serde_json::{Map, Value, json};

@@ -32,6 +32,9 @@ pub fn table(status: &Status, lang: Lang, color: bool, width: usize) -> String {
     if !status.index_rebuilt.is_empty() {
         out.wrapped(words::INDEX_REBUILT.in_(lang), YELLOW);
     }
+    for credential in status.credentials.iter().filter(|credential| !credential.reason.is_empty()) {
+        out.wrapped(&format!("{}: {}", credential.listener, credential.reason.of(lang)), YELLOW);
+    }
     if !status.slowed.is_empty() {
         let sources: Vec<String> = status.slowed.iter().map(|slowed| clean(&slowed.source)).collect();
         out.wrapped(&format!("{}{}", words::SLOWED.in_(lang), sources.join(", ")), YELLOW);

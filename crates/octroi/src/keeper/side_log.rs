@@ -90,29 +90,32 @@ impl SideLog {
         stats.bytes_on_disk <= stats.limit / 5 * 4
     }
 
-    /// Copies and syncs, leaving out what it holds already. `false`: there is no room for all of them; what
-    /// is kept is left out the next time.
-    pub fn keep(&mut self, keeps: &[Keep], state: &State) -> Result<bool, KeeperError> {
+    /// Copies and syncs, leaving out what it holds already. Gives how many of them, from the first on, it holds
+    /// by then: fewer than all where there is no room.
+    pub fn keep(&mut self, keeps: &[Keep], state: &State) -> Result<usize, KeeperError> {
         let mut builder = ChunkBuilder::new(limits::CHUNK_BYTES);
-        let mut in_chunk: Vec<&Keep> = Vec::new();
+        let mut in_chunk: Vec<(usize, &Keep)> = Vec::new();
         // What is copied on arrival comes in order. A relay goes back when the policy changes: what passed the
         // gate then, and is withheld now, was never kept, though something behind it was.
         let goes_back = keeps.iter().any(|keep| !keep.by.is_empty() && self.was_passed(keep));
         let held = if goes_back { state.origins(self.log) } else { BTreeSet::new() };
-        for keep in keeps {
+        for (n, keep) in keeps.iter().enumerate() {
             let is_held = || keep.by.is_empty() || held.contains(&(keep.by.clone(), keep.origin));
-            if self.was_passed(keep) && is_held() {
+            if !(self.was_passed(keep) && is_held()) {
+                self.push(&mut builder, keep)?;
+                in_chunk.push((n, keep));
+            }
+            if builder.len() < limits::CHUNK_BYTES && n + 1 < keeps.len() {
                 continue;
             }
-            self.push(&mut builder, keep)?;
-            in_chunk.push(keep);
-            if builder.len() >= limits::CHUNK_BYTES
-                && !self.put(builder.finish(), &std::mem::take(&mut in_chunk), state)?
+            if let Some((first, _)) = in_chunk.first().copied()
+                && !self.put(builder.finish(), in_chunk.iter().map(|(_, keep)| *keep), state)?
             {
-                return Ok(false);
+                return Ok(first);
             }
+            in_chunk.clear();
         }
-        Ok(in_chunk.is_empty() || self.put(builder.finish(), &in_chunk, state)?)
+        Ok(keeps.len())
     }
 
     /// Whether its feeder has handed over this one, or one behind it.
@@ -121,14 +124,19 @@ impl SideLog {
     }
 
     /// Writes and syncs one chunk of messages. `false`: there is no room, and nothing of it is kept.
-    fn put(&mut self, chunk: Chunk, keeps: &[&Keep], state: &State) -> Result<bool, KeeperError> {
+    fn put<'a>(
+        &mut self,
+        chunk: Chunk,
+        keeps: impl Iterator<Item = &'a Keep> + Clone,
+        state: &State,
+    ) -> Result<bool, KeeperError> {
         let first = if self.has_room() { self.write(chunk)? } else { None };
         let Some(first) = first else { return Ok(self.full()) };
-        for keep in keeps {
+        for keep in keeps.clone() {
             let last = self.summary.last.entry(keep.feeder()).or_insert(keep.origin);
             *last = keep.origin.max(*last);
         }
-        self.index(&self.entered(first, keeps.iter().copied()), state);
+        self.index(&self.entered(first, keeps), state);
         Ok(true)
     }
 

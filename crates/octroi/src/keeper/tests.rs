@@ -300,6 +300,45 @@ fn a_tightened_target_gets_nothing_and_once_loosened_again_what_was_withheld_und
 }
 
 #[test]
+fn what_a_full_hold_log_does_not_take_waits_in_the_journal_and_goes_once_it_may() {
+    let place = Place::new(THEN);
+    let mut hub = place.open(AS_IT_IS);
+    let payload = format!(r#"{{"count":17,{}"device":"cam-0007"}}"#, " ".repeat(200_000));
+    for _ in 0..400 {
+        hub.publish((COUNT.0, &payload));
+    }
+    hub.activate(TIGHT);
+    let outbox = Outbox::default();
+    let relay = hub.relay("cloud-confiance", &outbox);
+    hub.until(|hub| hub.bytes(Log::Hold) > 48 << 20);
+    for _ in 0..50 {
+        hub.step();
+    }
+    let kept = hub.kept(Log::Hold);
+    assert!((150..350).contains(&kept), "{kept} of 80 MB found room in 64 MiB");
+    assert!(hub.bytes(Log::Hold) <= 64 << 20, "{}", hub.bytes(Log::Hold));
+    let bit = hub.keeping.policies.current().bit_of("cloud-confiance").unwrap().index();
+    assert!(hub.ledger().pending(bit) > 0, "the cursor does not pass what is in no side log");
+    assert_eq!(outbox.offered(), [] as [u64; 0]);
+    // Over a restart too.
+    drop(relay);
+    hub.crash();
+    let mut hub = place.open(TIGHT);
+    let relay = hub.relay("cloud-confiance", &outbox);
+    // What is in the hold log it does not take up again: it passes that, and stops where it stopped.
+    hub.until(|hub| hub.ledger().pending(bit) == 400 - i64::try_from(kept).unwrap());
+    assert_eq!((hub.ledger().unaccounted(), outbox.offered().len()), (0, 0));
+    hub.activate(AS_IT_IS);
+    hub.until(|hub| hub.ledger().pending(bit) == 0 && hub.kept(Log::Hold) == 0);
+    let mut ids = outbox.ids();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((outbox.acknowledged().len(), ids.len(), hub.ledger().unaccounted()), (400, 400, 0));
+    relay.end();
+    hub.crash();
+}
+
+#[test]
 fn a_target_that_leaves_the_policy_has_what_waits_held_and_gets_it_when_it_comes_back() {
     let place = Place::new(THEN);
     let mut hub = place.open(AS_IT_IS);
@@ -361,6 +400,28 @@ fn a_message_that_its_target_refuses_is_in_quarantine_once_whatever_crashes_on_t
         relay.end();
         hub.crash();
     }
+}
+
+#[test]
+fn a_refused_message_that_cannot_be_read_again_is_not_said_to_be_in_quarantine() {
+    let place = Place::new(THEN);
+    let mut hub = place.open(AS_IT_IS);
+    let outbox = Outbox::default();
+    outbox.take_nothing(true);
+    let relay = hub.relay("dc-rennes", &outbox);
+    hub.publish(PLATE);
+    hub.publish(COUNT);
+    hub.until(|_| outbox.queued() == 2);
+    place.rot(PLATE.1);
+    outbox.refuse(PLATE.0);
+    outbox.take_nothing(false);
+    hub.until(|_| outbox.topics() == [COUNT.0]);
+    let bit = hub.keeping.policies.current().bit_of("dc-rennes").unwrap().index();
+    hub.until(|hub| hub.ledger().done.get(&bit).is_some_and(|done| done.delivered == 1));
+    assert_eq!((hub.kept(Log::Quarantine), hub.ledger().done[&bit].withheld), (0, 0));
+    assert_eq!(hub.ledger().pending(bit), 1, "and the balance shows that it is nowhere");
+    relay.end();
+    hub.crash();
 }
 
 #[test]

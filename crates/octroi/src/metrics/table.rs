@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use octroi_policy::Level;
+use octroi_policy::{Level, Timestamp};
 use prometheus::core::Desc;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
@@ -12,7 +12,7 @@ use super::{
     ByPolicy, OTHER, Outcome, OutletError, QUARANTINE_REASONS, REJECTIONS, Series, SourceMetrics,
     TargetMetrics,
 };
-use crate::status::{OutletState, TargetStatus};
+use crate::status::{CredentialState, CredentialStatus, OutletState, TargetStatus};
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +102,30 @@ pub const TABLE: &[Described] = &[
         labels: &[],
         help: "MQTT connections.",
         samples: |out, _, policy| out.one(&[], float(policy.status.connections)),
+    },
+    Described {
+        name: "octroi_credentials_refused",
+        kind: Kind::Gauge,
+        labels: &["listener", "part"],
+        help: "1 while what is on disk cannot be used and the old stays in force, or what is in force has expired.",
+        samples: |out, _, policy| {
+            for CredentialStatus { listener, part, state, .. } in &policy.status.credentials {
+                out.one(&[listener, part], if *state == CredentialState::InForce { 0.0 } else { 1.0 });
+            }
+        },
+    },
+    Described {
+        name: "octroi_credentials_valid_until_timestamp_seconds",
+        kind: Kind::Gauge,
+        labels: &["listener", "part"],
+        help: "When the first certificate or revocation list of this part ends, as seconds since 1970.",
+        samples: |out, _, policy| {
+            for CredentialStatus { listener, part, valid_until, .. } in &policy.status.credentials {
+                if let Some(end) = Timestamp::parse_rfc3339(valid_until) {
+                    out.one(&[listener, part], signed(end.0 / 1_000_000));
+                }
+            }
+        },
     },
     Described {
         name: "octroi_decisions_total",

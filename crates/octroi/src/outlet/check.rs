@@ -1,10 +1,11 @@
-//! What a look at a target finds, before a hub relies on it: facts, and what is
-//! missing with what mends it. Looking changes nothing on the target.
+//! What a look at a target, or at a listener's certificates, finds before a hub
+//! relies on it: facts, and what is missing with what mends it. Looking changes
+//! nothing there.
 
 use octroi_policy::Text;
 use serde::Serialize;
 
-/// What a look at one target found.
+/// What a look at one of them found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// Whether it answered at all; if not, the first finding says why.
@@ -51,15 +52,15 @@ impl Checked {
         self.findings.iter().any(|finding| finding.weight == Weight::Missing)
     }
 
-    pub(super) fn fact(&mut self, name: &'static str, value: impl Into<String>) {
+    pub(crate) fn fact(&mut self, name: &'static str, value: impl Into<String>) {
         self.facts.push((name, value.into()));
     }
 
-    pub(super) fn missing(&mut self, message: Text, mend: Text) {
+    pub(crate) fn missing(&mut self, message: Text, mend: Text) {
         self.findings.push(Finding { weight: Weight::Missing, message, mend });
     }
 
-    pub(super) fn advice(&mut self, message: Text, mend: Text) {
+    pub(crate) fn advice(&mut self, message: Text, mend: Text) {
         self.findings.push(Finding { weight: Weight::Advice, message, mend });
     }
 }

@@ -2,10 +2,13 @@
 //! record, to hold what was withheld, to quarantine what its target refuses.
 //! One question at a time; until it is answered the relay does nothing else.
 //!
-//! INVARIANT: a record counts as withheld once a side log has synced it.
+//! INVARIANT: a record counts as withheld once a side log has synced it. One
+//! that cannot be read for that is no exception: it is met again where records
+//! are read, and passed, if at all, as any that is damaged.
 
 use octroi_policy::Timestamp;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Position, Relay, RelayError, Turn, lowest};
 use crate::backlog::Reading;
@@ -21,10 +24,55 @@ use crate::record::{Intent, Log, RecordKind};
 pub(super) enum Asked {
     /// Are these bounds on record?
     Intent(Bounds, oneshot::Receiver<Acked>),
-    /// Is what was withheld in the hold log?
-    Hold(oneshot::Receiver<bool>),
+    /// How much of what was withheld is in the hold log?
+    Hold(oneshot::Receiver<usize>),
     /// Is the record that its target refuses in the quarantine?
-    Quarantine(u64, oneshot::Receiver<bool>),
+    Quarantine(u64, oneshot::Receiver<usize>),
+}
+
+/// What was withheld and is on its way to a side log, in order.
+#[derive(Default)]
+pub(super) struct Withholding {
+    keeps: Vec<Keep>,
+    bytes: usize,
+}
+
+impl Withholding {
+    pub(super) fn push(&mut self, keep: Keep) {
+        self.bytes += keep.message.len();
+        self.keeps.push(keep);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keeps.is_empty()
+    }
+
+    /// As much as a relay withholds before it waits for the side log.
+    pub(super) fn is_full(&self) -> bool {
+        self.keeps.len() >= limits::WITHHELD || self.bytes >= limits::WITHHELD_BYTES
+    }
+
+    /// The first record of it.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.keeps.first().map(|keep| keep.origin)
+    }
+
+    /// From `to` on the relay reads again.
+    pub(super) fn rewind(&mut self, to: u64) {
+        self.keeps.retain(|keep| keep.origin < to);
+        self.count();
+    }
+
+    /// So many from the first on are kept: their numbers.
+    fn kept(&mut self, kept: usize) -> Vec<u64> {
+        let kept = self.keeps.drain(..kept.min(self.keeps.len())).map(|keep| keep.origin).collect();
+        self.count();
+        kept
+    }
+
+    fn count(&mut self) {
+        self.bytes = self.keeps.iter().map(|keep| keep.message.len()).sum();
+    }
 }
 
 impl Relay {
@@ -33,7 +81,7 @@ impl Relay {
         &mut self,
         asked: Asked,
         at: &mut Position,
-        patience: Patience,
+        (patience, now): (Patience, Instant),
     ) -> Result<Turn, RelayError> {
         let gone = || RelayError::Gone { target: self.target.clone() };
         match asked {
@@ -48,23 +96,23 @@ impl Relay {
             },
             Asked::Hold(told) => match patience.hear(told) {
                 Err(told) => at.asked = Some(Asked::Hold(told)),
-                Ok(kept) if kept.ok_or_else(gone)? => {
-                    fail_point::reached("relay.withheld_is_kept");
-                    at.kept.extend(at.withheld.drain(..).map(|keep| keep.origin));
-                }
-                Ok(_) => {
-                    self.pause(patience);
-                    if let Some(first) = at.withheld.first().filter(|_| at.withheld.len() >= limits::WITHHELD)
-                    {
-                        // What the hold log does not hold stays in the journal, and so does what follows.
-                        return Ok(Turn::Rewind(first.origin));
+                Ok(kept) => {
+                    let kept = at.withheld.kept(kept.ok_or_else(gone)?);
+                    if !kept.is_empty() {
+                        fail_point::reached("relay.withheld_is_kept");
                     }
+                    at.kept.extend(kept);
+                    // What the hold log has no room for stays in the journal.
+                    at.hold_again = (!at.withheld.is_empty()).then(|| now + limits::FULL_RETRY);
                 }
             },
             Asked::Quarantine(seq, told) => match patience.hear(told) {
                 Err(told) => at.asked = Some(Asked::Quarantine(seq, told)),
-                Ok(kept) if kept.ok_or_else(gone)? => return Ok(self.rejected(seq, at)),
-                Ok(_) => return Ok(Turn::Rewind(lowest(at))),
+                Ok(kept) if kept.ok_or_else(gone)? > 0 => return Ok(self.rejected(seq, at)),
+                Ok(_) => {
+                    self.pause(patience);
+                    return Ok(Turn::Rewind(lowest(at)));
+                }
             },
         }
         Ok(Turn::Done)
@@ -89,7 +137,7 @@ impl Relay {
 
     /// Asks for what was withheld to be held.
     pub(super) fn ask_hold(&self, at: &Position) -> Result<Asked, RelayError> {
-        self.ask_keeper(Log::Hold, at.withheld.clone()).map(Asked::Hold)
+        self.ask_keeper(Log::Hold, at.withheld.keeps.clone()).map(Asked::Hold)
     }
 
     /// Asks for the record that its target refuses to be quarantined.
@@ -104,7 +152,9 @@ impl Relay {
         self.reader.seek(seq);
         self.reader.next(1, &mut batch).map_err(failed)?;
         let Some(entry) = batch.iter().find(|entry| entry.seq == seq) else {
-            return Ok(self.rejected(seq, at));
+            tracing::error!(target = %self.target, seq,
+                "the record that the target refuses cannot be read again: it is not in quarantine");
+            return Ok(Turn::Rewind(seq));
         };
         let judged = (self.policies.current().policy64, self.clock.now());
         let keep = vec![self.withheld(reason, seq, entry.bytes, judged)];
@@ -112,7 +162,7 @@ impl Relay {
         Ok(Turn::Asked)
     }
 
-    fn ask_keeper(&self, log: Log, keeps: Vec<Keep>) -> Result<oneshot::Receiver<bool>, RelayError> {
+    fn ask_keeper(&self, log: Log, keeps: Vec<Keep>) -> Result<oneshot::Receiver<usize>, RelayError> {
         self.keeper.keep(log, keeps).map_err(|_| RelayError::Gone { target: self.target.clone() })
     }
 

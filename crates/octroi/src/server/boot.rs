@@ -79,6 +79,7 @@ pub(super) fn open(
         metrics,
         policies,
         keys,
+        credentials: Arc::default(),
         errands: errands_tell,
         side_logs: BTreeMap::new(),
     };

@@ -132,6 +132,7 @@ fn take(parts: &Parts, admission: &Admission, samples: &mut VecDeque<Sample>) ->
         conservation: conservation(&journal),
         left: left(&journal),
         index_rebuilt: parts.index_rebuilt.to_owned(),
+        credentials: (**parts.credentials.load()).clone(),
         targets: targets.collect(),
     };
     samples.push_back(sample);

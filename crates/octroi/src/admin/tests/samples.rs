@@ -113,6 +113,7 @@ pub(crate) fn well() -> Status {
         },
         slowed: Vec::new(),
         index_rebuilt: String::new(),
+        credentials: Vec::new(),
         left: LeftStatus::default(),
     }
 }
@@ -140,6 +141,7 @@ pub(crate) fn just_started() -> Status {
         conservation: Conservation::default(),
         slowed: Vec::new(),
         index_rebuilt: String::new(),
+        credentials: Vec::new(),
         left: LeftStatus::default(),
         connections: 0,
         received_per_second: 0.0,

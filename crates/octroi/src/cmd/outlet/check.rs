@@ -67,6 +67,10 @@ async fn look<'a>(
 }
 
 fn shown(target: &str, kind: &str, checked: &Checked) -> Value {
+    json!({ "target": target, "outlet": kind, "reached": checked.reached, "facts": facts(checked), "findings": checked.findings })
+}
+
+pub(in crate::cmd) fn facts(checked: &Checked) -> Map<String, Value> {
     // A name may come more than once: one topic each.
     let mut facts = Map::new();
     for (name, value) in &checked.facts {
@@ -74,7 +78,7 @@ fn shown(target: &str, kind: &str, checked: &Checked) -> Value {
             list.push(json!(value));
         }
     }
-    json!({ "target": target, "outlet": kind, "reached": checked.reached, "facts": facts, "findings": checked.findings })
+    facts
 }
 
 fn print(target: &str, kind: &str, checked: &Checked, lang: Lang) {
@@ -87,6 +91,11 @@ fn print(target: &str, kind: &str, checked: &Checked, lang: Lang) {
         (true, false, Lang::Fr) => "prête",
     };
     println!("{target} ({kind}): {head}");
+    print_details(checked, lang);
+}
+
+/// Facts, then findings.
+pub(in crate::cmd) fn print_details(checked: &Checked, lang: Lang) {
     for (name, value) in &checked.facts {
         println!("  {name:<12} {value}");
     }

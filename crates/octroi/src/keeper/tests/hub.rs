@@ -62,10 +62,25 @@ impl Place {
         self.clock.0.store(micros, Ordering::Relaxed);
     }
 
+    /// A bit rots in the journal, where these bytes stand.
+    pub(crate) fn rot(&self, bytes: &str) {
+        for file in std::fs::read_dir(self.path("journal")).unwrap() {
+            let path = file.unwrap().path();
+            let mut content = std::fs::read(&path).unwrap();
+            if let Some(found) = content.windows(bytes.len()).position(|window| window == bytes.as_bytes()) {
+                content[found] ^= 1;
+                // In place: who has the file open reads it so.
+                return std::fs::write(path, content).unwrap();
+            }
+        }
+        panic!("{bytes} is not in the journal");
+    }
+
     fn journal(&self, name: &str) -> (Journal, Recovery) {
         let disk = RealDisk::new(self.path(name)).unwrap();
         let (segment_bytes, reserve_bytes) = (4 << 20, 4 << 20);
-        let options = Options { hub: "hub-1".into(), segment_bytes, limit_bytes: 64 << 20, reserve_bytes };
+        let limit_bytes = if name == "journal" { 256 << 20 } else { 64 << 20 };
+        let options = Options { hub: "hub-1".into(), segment_bytes, limit_bytes, reserve_bytes };
         Journal::open(Arc::new(disk), options, &mut || self.entropy.fetch_add(1, Ordering::Relaxed)).unwrap()
     }
 
