@@ -295,7 +295,8 @@ fn rotations_under_load_drop_no_session_and_no_message() {
     let mut sent: Vec<u64> = outcome.messages().map(|sent| sent.id).collect();
     let mut found: Vec<u64> =
         site.hub.archive("dc-rennes").iter().filter_map(|record| record.message()).collect();
-    (sent.sort_unstable(), found.sort_unstable());
+    sent.sort_unstable();
+    found.sort_unstable();
     assert_eq!(found, sent);
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use octroi_mqtt::{Qos, Version};
 use rustix::time::{ClockId, clock_gettime};
 use rustls::pki_types::ServerName;
@@ -42,8 +43,14 @@ fn load_of(args: &BenchArgs) -> Result<Load, Failure> {
             Some((load::tls(authority, pair).or_exit(Exit::Usage)?, name))
         }
     };
-    let password =
-        args.password_file.as_deref().map(std::fs::read_to_string).transpose().or_exit(Exit::Usage)?;
+    let password = match &args.password_file {
+        None => None,
+        Some(path) => {
+            let read = std::fs::read_to_string(path);
+            let read = read.with_context(|| format!("the password in `{}`", path.display()));
+            Some(read.or_exit(Exit::Usage)?)
+        }
+    };
     Ok(Load {
         broker,
         tls,
@@ -75,10 +82,11 @@ fn senders(args: &BenchArgs) -> Result<Vec<Sender>, Failure> {
     }
     let topics = match &args.topics {
         None => vec![args.topic.clone()],
-        Some(path) => load::topics_in(path).map_err(|source| {
-            let what = anyhow::Error::new(source).context(format!("the topics in `{}`", path.display()));
-            Failure::new(Exit::Usage, what)
-        })?,
+        Some(path) => {
+            let read = load::topics_in(path);
+            let read = read.with_context(|| format!("the topics in `{}`", path.display()));
+            read.or_exit(Exit::Usage)?
+        }
     };
     Ok(vec![Sender { user: Some(args.user.clone()), topics }])
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use octroi_policy::{Fate, Mutant, mutants};
+use octroi_policy::{Fate, Mutant, mutants, text};
 
 use super::{read, show_findings};
 use crate::clock::{Clock, SystemClock};
@@ -18,7 +18,11 @@ pub(super) fn run(path: &Path, context: &Context) -> Result<Exit, Failure> {
         Ok(found) => found,
         Err(refusals) => {
             show_findings(&refusals, &files, context);
-            println!("{}: the policy is refused as it is; nothing was removed", path.display());
+            let said = text!(
+                "the policy is refused as it is; nothing was removed",
+                "la politique est refusée en l'état ; rien n'a été retiré"
+            );
+            println!("{}: {}", path.display(), said.of(context.lang));
             return Ok(Exit::Finding);
         }
     };
