@@ -146,9 +146,8 @@ impl Conversation<'_> {
                 return;
             }
             self.arm(tick.as_mut(), now);
-            let readable = matches!(progress, Progress::NeedInput(_))
-                && self.held.is_none()
-                && self.pending.len() < limits::SESSION_CHUNKS;
+            let readable =
+                matches!(progress, Progress::NeedInput(_)) && self.pending.len() < limits::SESSION_CHUNKS;
             if readable {
                 input.reserve(want);
             } else {
@@ -210,7 +209,7 @@ impl Conversation<'_> {
             let (room, before) = (self.room(rates, now), input.len());
             let progress = self.mqtt.receive(input, now.into_std(), room, events);
             self.take_quota(rates, (events, before - input.len()), now);
-            let again = matches!(progress, Progress::EventsFull) && self.held.is_none();
+            let again = matches!(progress, Progress::EventsFull);
             let mut connected = false;
             // Once for all that was read together.
             let received = self.shared.ingress.clock.now();
@@ -245,7 +244,7 @@ impl Conversation<'_> {
                     Event::Will(will) => self.will = Some(will),
                     Event::Connect(connect) => {
                         self.connect(*connect, now).await;
-                        connected = self.held.is_none();
+                        connected = true;
                         break;
                     }
                     Event::Closed(closed) => self.closed(closed.reason),
@@ -253,6 +252,9 @@ impl Conversation<'_> {
             }
             if !self.intake.is_empty() {
                 self.hand_over(&active, until).await;
+            }
+            if self.held.is_some() {
+                return Progress::EventsFull;
             }
             if !(again || connected) || self.pending.len() >= limits::SESSION_CHUNKS {
                 return progress;

@@ -94,7 +94,6 @@ fn take(parts: &Parts, admission: &Admission, samples: &mut VecDeque<Sample>) ->
         |count: u64, old: u64| if seconds > 0.0 { count.saturating_sub(old) as f64 / seconds } else { 0.0 };
 
     let flows = flows(&active, before, rate);
-    let slowed = slowed(&active, &sample.slowed, before, rate);
     let held: BTreeMap<String, u64> = parts.state.counts(Log::Hold).into_iter().collect();
     let targets = parts.relays.iter().map(|relay| {
         let old = before.and_then(|old| old.delivered.get(&relay.target)).copied().unwrap_or(0);
@@ -127,7 +126,7 @@ fn take(parts: &Parts, admission: &Admission, samples: &mut VecDeque<Sample>) ->
         connections: admission.count(),
         received_per_second: rate(sample.received, before.map_or(sample.received, |old| old.received)),
         flows,
-        slowed,
+        slowed: slowed(&active, &sample.slowed, before, rate),
         quarantine: quarantine.collect(),
         conservation: conservation(&journal),
         left: left(&journal),
