@@ -16,7 +16,7 @@ use octroi_tests::process::{holds_within, wait_until};
 use octroi_tests::{needs, policy, report};
 
 use crate::crowd;
-use crate::fairness::{in_turn, within_a_fifth};
+use crate::fairness::{in_turn, within};
 
 const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
 const USER: &str = "ville-mobilite";
@@ -322,7 +322,8 @@ fn five_thousand_slow_sockets_and_loops_of_connects_hold_back_nobody_and_leave_n
         });
         assert!(closed > 1_000, "{closed} of those that say nothing were closed");
         let title = format!("acknowledgements of {version:?} beside 5,000 slow sockets");
-        within_a_fifth(&title, &measured);
+        // They come again hundreds of times a second, and take their share of the same two processors.
+        within(2.0, &title, &measured);
     }
 
     let rounds = if needs::long() { 5_000 } else { 500 };
