@@ -18,6 +18,8 @@ cd "$(dirname "$0")/.."
 . tests/packages.sh
 
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto} RUST_BACKTRACE=${RUST_BACKTRACE:-0}
+# Thousands of sockets, where the machine allows it; a test that has too few says so.
+ulimit -Sn "$(ulimit -Hn)" 2>/dev/null || true
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 export OCTROI_NOT_RUN=$logs/not-run

@@ -18,6 +18,7 @@ pub mod needs;
 pub mod oracle;
 pub mod peer;
 pub mod policy;
+pub mod probe;
 pub mod process;
 pub mod report;
 

@@ -171,6 +171,21 @@ impl Drop for Tmpfs {
     }
 }
 
+/// Whether a process may have so many files open. `false` means that the test must return, and was listed.
+#[track_caller]
+#[must_use]
+pub fn open_files(wanted: u64) -> bool {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()).map(str::to_owned);
+    let enough =
+        soft.is_some_and(|soft| soft.parse().map_or(soft == "unlimited", |soft: u64| soft >= wanted));
+    if !enough {
+        not_run(&format!("a process may open too few files: `ulimit -n {wanted}` before the tests"));
+    }
+    enough
+}
+
 /// Whether the long forms were asked for (`OCTROI_LONG=1`).
 pub fn long() -> bool {
     std::env::var_os("OCTROI_LONG").is_some_and(|value| value == "1")

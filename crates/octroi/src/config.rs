@@ -13,6 +13,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::admission::Caps;
 use crate::limits;
 use crate::outlet::kafka::{KafkaConfig, KafkaSasl, KafkaTls, SaslMechanism};
 pub use broker::{BrokerConfig, BrokerTls};
@@ -36,6 +37,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Brokers to take messages from.
     pub brokers: BTreeMap<String, BrokerConfig>,
+    /// How many may be connected.
+    pub connections: Caps,
     /// What the journal, and the logs beside it, may take.
     pub journal: JournalLimits,
     /// Metrics, health, API and console.
@@ -233,6 +236,7 @@ impl Config {
             let checked = broker::check(&name, &id, broker, &secrets)?;
             brokers.insert(name, checked);
         }
+        let connections = check_connections(&raw.connections.unwrap_or_default())?;
         let journal = check_journal(raw.journal.unwrap_or_default())?;
         let http = raw.http.unwrap_or_default().bind.unwrap_or_else(|| "127.0.0.1:9464".into());
         let http: SocketAddr = parse_address("http.bind", &http)?;
@@ -255,6 +259,7 @@ impl Config {
             keys_dir: base.join(hub.keys_dir.unwrap_or_else(|| "keys".into())),
             listeners,
             brokers,
+            connections,
             journal,
             http,
             outlets,
@@ -295,6 +300,18 @@ fn require<T>(key: &str, value: Option<T>) -> Result<T, ConfigError> {
 fn parse_address(key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse()
         .or_else(|_| wrong(key, format!("`{text}` is no address; write `127.0.0.1:1883` or `[::]:8883`")))
+}
+
+fn check_connections(raw: &raw::RawConnections) -> Result<Caps, ConfigError> {
+    let count = |name: &str, typed: Option<u64>, unsaid: u64| match typed.unwrap_or(unsaid) {
+        0 => wrong(format!("connections.{name}"), "`0` would let nobody in: write 1 or more"),
+        count => Ok(count),
+    };
+    Ok(Caps {
+        all: count("limit", raw.limit, limits::CONNECTIONS)?,
+        source: count("per_source", raw.per_source, limits::CONNECTIONS_PER_SOURCE)?,
+        address: count("per_address", raw.per_address, limits::CONNECTIONS_PER_ADDRESS)?,
+    })
 }
 
 fn check_journal(raw: raw::RawJournal) -> Result<JournalLimits, ConfigError> {
@@ -574,6 +591,11 @@ mod tests {
             ("[hub]", "[journal]\nlimit = \"many\"\n[hub]", "is no size"),
             ("[hub]", "[journal]\nhold_limit = \"63 MiB\"\n[hub]", "`journal.hold_limit`"),
             ("[hub]", "[journal]\nsource_share = 0\n[hub]", "1 to 100"),
+            (
+                "[hub]",
+                "[connections]\nper_source = 0\n[hub]",
+                "`connections.per_source`: `0` would let nobody in",
+            ),
             ("[hub]", "[http]\nbind = \"0.0.0.0:80\"\n[hub]", "only loopback"),
             ("[hub]", "[hubb]\n[hub]", "unknown field `hubb`"),
         ] {
@@ -585,15 +607,20 @@ mod tests {
 
     #[test]
     fn the_environment_overrides_a_key() {
-        let environment = Environment::from([("OCTROI__JOURNAL__LIMIT".into(), "1 GiB".into())]);
+        let environment = Environment::from([
+            ("OCTROI__JOURNAL__LIMIT".into(), "1 GiB".into()),
+            ("OCTROI__CONNECTIONS__PER_SOURCE".into(), "7".into()),
+        ]);
         let mut raw: RawConfig = toml::from_str(GOOD).unwrap();
         for layer in raw::overrides(&environment).unwrap() {
             raw.overlay(layer);
         }
         let config = Config::check(raw, Path::new("."), &environment).unwrap();
-        assert_eq!(config.journal.limit, 1 << 30);
-        let bad = Environment::from([("OCTROI__JOURNAL__LIMITT".into(), "1 GiB".into())]);
-        assert!(raw::overrides(&bad).is_err());
+        assert_eq!((config.journal.limit, config.connections.source), (1 << 30, 7));
+        for (name, value) in [("JOURNAL__LIMITT", "1 GiB"), ("CONNECTIONS__LIMIT", "many")] {
+            let bad = Environment::from([(format!("OCTROI__{name}"), value.to_owned())]);
+            assert!(raw::overrides(&bad).is_err(), "{name}");
+        }
     }
 
     #[test]

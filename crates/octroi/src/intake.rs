@@ -17,6 +17,7 @@ use crate::ledger::Tally;
 use crate::limits;
 use crate::metrics::{self, SourceMetrics};
 use crate::policies::Active;
+use crate::quota::Meter;
 use crate::record::{Exchanges, Message, RecordKind, Refusal, Step, StoredOutcome};
 
 /// Who publishes: settled at CONNECT, from the connection's identity alone.
@@ -28,29 +29,38 @@ pub struct Sender {
     pub version: Version,
     /// Its session as it stands on record; `None`: it ends with its connection.
     pub session: Option<String>,
-    /// Its share of the byte budget, over all of its connections.
-    pub share: Arc<Semaphore>,
+    /// What it may have of the hub, over all of its connections.
+    pub share: Arc<Share>,
 }
 
-/// The senders' shares of the byte budget, by identity: as many as policies name sources. A lock for a look
-/// per connection.
+/// What one sender may have, over all of its connections.
+#[derive(Debug)]
+pub struct Share {
+    /// Of the byte budget.
+    pub bytes: Arc<Semaphore>,
+    /// What it took of its quota.
+    pub meter: Meter,
+}
+
+/// The senders' shares, by identity: as many as policies name sources. A lock for a look per connection.
 #[derive(Debug)]
 pub struct Shares {
     bytes: usize,
-    by: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    by: Mutex<BTreeMap<String, Arc<Share>>>,
 }
 
 impl Shares {
-    /// Each of `bytes`, a few chunks at least.
+    /// Each of `bytes` of the byte budget, a few chunks at least.
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self { bytes: bytes.max(limits::CHUNK_BYTES * 4), by: Mutex::default() }
     }
 
     /// That sender's.
-    pub fn of(&self, identity: &str) -> Arc<Semaphore> {
+    pub fn of(&self, identity: &str) -> Arc<Share> {
         let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(by.entry(identity.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.bytes))))
+        let new = || Share { bytes: Arc::new(Semaphore::new(self.bytes)), meter: Meter::default() };
+        Arc::clone(by.entry(identity.to_owned()).or_insert_with(|| Arc::new(new())))
     }
 }
 

@@ -5,6 +5,7 @@
 //! root of the repository, has the map and the invariants.
 
 pub mod admin;
+pub mod admission;
 pub mod aggregator;
 pub mod backlog;
 pub mod broker;
@@ -31,6 +32,7 @@ pub mod outlet;
 pub mod patience;
 pub mod pipeline;
 pub mod policies;
+pub mod quota;
 pub mod record;
 pub mod release;
 pub mod server;
@@ -40,6 +42,7 @@ pub mod snapshot;
 pub mod state;
 pub mod status;
 pub mod tls;
+pub mod turns;
 pub mod usage;
 pub mod websocket;
 pub mod words;

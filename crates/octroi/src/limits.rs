@@ -34,8 +34,22 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const TAKE_OVER: Duration = Duration::from_secs(5);
 /// A connection that ends takes its last words within this, or goes without.
 pub const FAREWELL: Duration = Duration::from_secs(1);
-/// MQTT connections in all.
-pub const CONNECTIONS: usize = 20_000;
+/// MQTT connections in all where nothing is said.
+pub const CONNECTIONS: u64 = 20_000;
+/// Those of one source, likewise.
+pub const CONNECTIONS_PER_SOURCE: u64 = 12_000;
+/// Those of one address, likewise: gateways and proxies speak for many.
+pub const CONNECTIONS_PER_ADDRESS: u64 = 2_000;
+/// Connections that have not said yet who they are; the next ones wait in the kernel's queue.
+pub const STRANGERS: usize = 8_192;
+/// How long a connection's handshakes may take, TLS and WebSocket.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What a log line is said again after, with how often it would have been.
+pub const SAID_AGAIN: Duration = Duration::from_secs(60);
+/// What a source may send at once when it was silent: what its quota gives it in this time.
+pub const QUOTA_BURST: Duration = Duration::from_secs(5);
+/// How long a connection that its quota holds back waits before it looks at the policy in force again.
+pub const QUOTA_LOOK: Duration = Duration::from_secs(1);
 /// How long a publisher waits for its ack, when the disk is full, before it is told to keep its messages.
 pub const ACK_GRACE: Duration = Duration::from_secs(10);
 /// An idle journal is sealed after this long, so that its last group is distinguishable from a torn tail.
@@ -168,7 +182,9 @@ pub fn table() -> Vec<(&'static str, String)> {
         ("in_flight_bytes", IN_FLIGHT_BYTES.to_string()),
         ("chunk_bytes", CHUNK_BYTES.to_string()),
         ("session_chunks", SESSION_CHUNKS.to_string()),
-        ("connections", CONNECTIONS.to_string()),
+        ("strangers", STRANGERS.to_string()),
+        ("handshake_s", HANDSHAKE.as_secs().to_string()),
+        ("quota_burst_s", QUOTA_BURST.as_secs().to_string()),
         ("ack_grace_s", ACK_GRACE.as_secs().to_string()),
         ("refusals_per_minute", REFUSALS_PER_MINUTE.to_string()),
         ("relay_read_bytes", RELAY_READ_BYTES.to_string()),

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use crate::admission::Guest;
 use crate::clock::Clock;
 use crate::config::{IdentifyBy, Transport};
 use crate::fail_point;
@@ -18,11 +19,7 @@ use crate::identity::credentials::Credentials;
 use crate::identity::standing::Standing;
 use crate::limits;
 use crate::session::{self, Shared};
-use crate::sessions::Connections;
 use crate::websocket;
-
-/// How long the handshakes of a connection may take, TLS and WebSocket.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// One MQTT listener.
 pub struct Listener {
@@ -45,22 +42,21 @@ pub struct Door {
 }
 
 /// Accepts until the hub stops; then waits for its connections to finish.
-pub async fn run(
-    listener: Listener,
-    shared: Arc<Shared>,
-    connections: Connections,
-    mut stopping: watch::Receiver<bool>,
-) {
+pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.socket.accept() => accepted,
+        let next = async {
+            let stranger = shared.admission.stranger().await;
+            (listener.socket.accept().await, stranger)
+        };
+        let (accepted, stranger) = tokio::select! {
+            next = next => next,
             _ = stopping.wait_for(|stopping| *stopping) => break,
             // Finished ones are taken away, so that the set holds live connections only.
             Some(_) = tasks.join_next() => continue,
         };
-        let socket = match accepted {
-            Ok((socket, _)) => socket,
+        let (socket, address) = match accepted {
+            Ok((socket, address)) => (socket, address.ip()),
             Err(error) => {
                 // Out of file descriptors, mostly: waiting gives some back, spinning would not.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -69,47 +65,55 @@ pub async fn run(
             }
         };
         fail_point::reached("listener.accepted");
-        let Some(place) = connections.take(limits::CONNECTIONS) else {
-            shared.metrics.rejected("accept", "too_many_connections");
-            continue;
+        let mut guest = match shared.admission.enter(address, stranger) {
+            Ok(guest) => guest,
+            Err(cap) => {
+                shared.metrics.rejected("accept", cap.name());
+                shared.admission.met(cap, address, Instant::now());
+                continue;
+            }
         };
         // Acks are small and wanted at once; a socket that refuses the option still works.
         socket.set_nodelay(true).ok();
         let (shared, door) = (Arc::clone(&shared), Arc::clone(&listener.door));
         tasks.spawn(async move {
-            come_in(shared, &door, socket).await;
-            drop(place);
+            come_in(shared, &door, socket, &mut guest).await;
         });
     }
     drop(listener);
     while tasks.join_next().await.is_some() {}
 }
 
-async fn come_in(shared: Arc<Shared>, door: &Door, socket: TcpStream) {
-    let by = Instant::now() + HANDSHAKE;
+async fn come_in(shared: Arc<Shared>, door: &Door, socket: TcpStream, guest: &mut Guest) {
+    let by = Instant::now() + limits::HANDSHAKE;
     let mut standing = Standing::new(door.identify_by.clone(), &door.credentials, Arc::clone(&door.clock));
     let Some(tls) = standing.tls() else {
-        return speak(shared, door, standing, socket, by).await;
+        return speak(shared, door, (standing, guest), socket, by).await;
     };
-    let handshake = tokio::time::timeout_at(by, TlsAcceptor::from(tls).accept(socket)).await;
-    let Ok(Ok(socket)) = handshake else {
+    let handshake = shared.handshakes.take(TlsAcceptor::from(tls).accept(socket));
+    let Ok(Ok(socket)) = tokio::time::timeout_at(by, handshake).await else {
         shared.metrics.rejected("accept", "tls_handshake");
         return;
     };
     standing.verified(socket.get_ref().1.peer_certificates().unwrap_or_default(), Instant::now());
-    speak(shared, door, standing, socket, by).await;
+    speak(shared, door, (standing, guest), socket, by).await;
 }
 
-async fn speak<S>(shared: Arc<Shared>, door: &Door, standing: Standing, socket: S, by: Instant)
-where
+async fn speak<S>(
+    shared: Arc<Shared>,
+    door: &Door,
+    (standing, guest): (Standing, &mut Guest),
+    socket: S,
+    by: Instant,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     match &door.transport {
-        Transport::Tcp => session::serve(shared, standing, socket).await,
+        Transport::Tcp => session::serve(shared, (standing, guest), socket).await,
         Transport::WebSocket { origins } => {
             let most = usize::try_from(shared.limits.packet_bytes).unwrap_or(usize::MAX);
             match tokio::time::timeout_at(by, websocket::accept(socket, origins, most)).await {
-                Ok(Ok(socket)) => session::serve(shared, standing, socket).await,
+                Ok(Ok(socket)) => session::serve(shared, (standing, guest), socket).await,
                 Ok(Err(_)) | Err(_) => shared.metrics.rejected("accept", "websocket_handshake"),
             }
         }

@@ -40,7 +40,7 @@ pub const CACHED: Duration = Duration::from_secs(1);
 /// that each has its series from the start. Stage `connection` has the names of
 /// `octroi_mqtt::CloseReason`, stage `publish` those of the policy's refusals.
 pub const REJECTIONS: &[(&str, &[&str])] = &[
-    ("accept", &["source_connections", "tls_handshake", "too_many_connections", "websocket_handshake"]),
+    ("accept", &["address_connections", "tls_handshake", "too_many_connections", "websocket_handshake"]),
     (
         "connection",
         &[
@@ -189,6 +189,7 @@ pub struct Qualification {
 pub struct SourceMetrics {
     received: [AtomicU64; 3],
     received_bytes: AtomicU64,
+    slowed_micros: AtomicU64,
     decisions: [[AtomicU64; Level::ALL.len()]; Outcome::ALL.len()],
 }
 
@@ -199,6 +200,18 @@ impl SourceMetrics {
             count.fetch_add(messages, Ordering::Relaxed);
         }
         self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// A connection was not read for so long, because its source was over its quota.
+    pub fn slowed(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.slowed_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// How long that was, over all of its connections, in microseconds.
+    #[must_use]
+    pub fn slowed_micros(&self) -> u64 {
+        self.slowed_micros.load(Ordering::Relaxed)
     }
 
     /// Messages decided alike.

@@ -132,7 +132,7 @@ impl Ingress {
                 let bytes = u32::try_from(chunk.frame_bytes()).unwrap_or(u32::MAX);
                 // Its sender's share first: who is over it waits there, and holds nothing that others need.
                 let budget = async {
-                    let share = Arc::clone(&sender.share).acquire_many_owned(bytes).await.ok()?;
+                    let share = Arc::clone(&sender.share.bytes).acquire_many_owned(bytes).await.ok()?;
                     Some([share, Arc::clone(&self.budget).acquire_many_owned(bytes).await.ok()?])
                 };
                 match tokio::time::timeout_at(until, budget).await {

@@ -27,6 +27,7 @@ use crate::fail_point;
 use crate::flows::Flows;
 use crate::keys::KeyError;
 use crate::metrics::{Metrics, Qualification, SourceMetrics};
+use crate::quota::Rates;
 use crate::record::StoredOutcome;
 
 /// The names of the journal's bits that are no target's: ids cannot begin with `#`.
@@ -116,6 +117,12 @@ impl Active {
             Some(id) => self.ids.get(id).copied(),
             None => self.policy.source(identity),
         }
+    }
+
+    /// What a source may send in a second; `None`: its quota does not say.
+    #[must_use]
+    pub fn rates(&self, source: SourceIx) -> Option<Rates> {
+        Rates::of(self.policy.sources().get(source.index())?.quota.as_ref())
     }
 
     /// The journal's bit of a target.

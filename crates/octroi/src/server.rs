@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::admin;
+use crate::admission::Admission;
 use crate::backlog::Shelf;
 use crate::broker::{self, Broker};
 use crate::clock::{Clock, PolicyClock};
@@ -47,9 +48,10 @@ use crate::pipeline::{Ingress, RelayView};
 use crate::policies::Policies;
 use crate::record::Log;
 use crate::session::Shared;
-use crate::sessions::{Connections, Sessions};
+use crate::sessions::Sessions;
 use crate::state::State;
 use crate::status::Status;
+use crate::turns::Turns;
 
 /// A target's relay as the rest of the hub sees it.
 struct RelaySeen {
@@ -139,7 +141,7 @@ impl Server {
         let parts = Arc::clone(&self.parts);
         let (stopping_tell, stopping) = watch::channel(false);
         let (end_tell, ended) = watch::channel(false);
-        let connections = Connections::default();
+        let admission = Arc::new(Admission::new(parts.config.connections));
 
         let (listeners, watcher) = listen(&parts).await?;
         let shares = Shares::new(share_of(&parts.config));
@@ -153,7 +155,7 @@ impl Server {
         let (status_tell, status) = watch::channel(Arc::new(Status::default()));
         let mut tasks = JoinSet::new();
         tasks.spawn(watcher.run(ended.clone()));
-        let seen = (connections.clone(), brokers.iter().map(Broker::seen).collect());
+        let seen = (Arc::clone(&admission), brokers.iter().map(Broker::seen).collect());
         tasks.spawn(status_task::run(Arc::clone(&parts), seen, status_tell, ended.clone()));
         tasks.spawn(destroy_old_keys(Arc::clone(&parts), ended.clone()));
         let (commands_tell, commands) = mpsc::channel(limits::ADMIN_COMMANDS);
@@ -168,6 +170,8 @@ impl Server {
 
         let shared = Arc::new(Shared {
             ingress: ingress(&parts, shares),
+            admission,
+            handshakes: Turns::of(std::thread::available_parallelism().map_or(1, usize::from)),
             sessions: std::mem::take(&mut self.sessions),
             metrics: Arc::clone(&parts.metrics),
             limits: Arc::new(limits::mqtt()),
@@ -175,8 +179,7 @@ impl Server {
         });
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            let (shared, connections) = (Arc::clone(&shared), connections.clone());
-            accepting.spawn(listener::run(listener, shared, connections, stopping.clone()));
+            accepting.spawn(listener::run(listener, Arc::clone(&shared), stopping.clone()));
         }
         for broker in brokers {
             accepting.spawn(broker.run(Arc::clone(&shared)));

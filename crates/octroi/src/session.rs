@@ -1,7 +1,8 @@
 //! One client's connection: moves bytes between its socket and its MQTT
 //! session, hands messages to the pipeline, and answers them when they are on
 //! disk. The rules of MQTT are `octroi-mqtt`'s; what happens to a message is
-//! the pipeline's.
+//! the pipeline's. A source over its quota is not read until it is paid for
+//! (`quota.rs`).
 //!
 //! INVARIANT: answers leave in the order the publishes and releases came, each
 //! after the sync of its chunk: one queue, and nothing goes round it.
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::admission::{Admission, Cap, Guest};
 use crate::fail_point;
 use crate::identity::standing::Standing;
 use crate::intake::{Arrived, Intake, Refused, Sender};
@@ -27,12 +29,18 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::pipeline::{Ingress, Pending};
 use crate::policies::Active;
+use crate::quota::{Mark, Rates};
 use crate::sessions::{Asks, End, EnterError, Entered, Place, Sessions};
+use crate::turns::Turns;
 
 /// What every session shares.
 pub struct Shared {
     /// The way in.
     pub ingress: Ingress,
+    /// How many may be connected.
+    pub admission: Arc<Admission>,
+    /// TLS handshakes, a few at a time.
+    pub handshakes: Turns,
     /// Who is connected.
     pub sessions: Sessions,
     /// Counters.
@@ -53,24 +61,36 @@ struct Peer {
     ended: oneshot::Receiver<End>,
     /// Seconds that the session outlives its connection.
     expiry: u32,
+    /// Up to where it took of its source's quota.
+    mark: Mark,
+}
+
+/// A connection that its source's quota holds back.
+#[derive(Clone, Copy)]
+struct Held {
+    since: Instant,
+    /// When to look again.
+    until: Instant,
 }
 
 /// One connection.
 struct Conversation<'s> {
     shared: &'s Shared,
     standing: Standing,
+    guest: &'s mut Guest,
     mqtt: Session,
     intake: Intake,
     pending: VecDeque<Pending>,
     peer: Option<Peer>,
     will: Option<Box<Will>>,
     taken_over: bool,
+    held: Option<Held>,
     /// Refusals in the current minute.
     refusals: (Instant, u32),
 }
 
 /// Serves one connection to its end, or as long as its identity stands.
-pub async fn serve<S>(shared: Arc<Shared>, standing: Standing, mut socket: S)
+pub async fn serve<S>(shared: Arc<Shared>, (standing, guest): (Standing, &mut Guest), mut socket: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -79,11 +99,13 @@ where
         mqtt: Session::new(Arc::clone(&shared.limits), now.into_std()),
         shared: &shared,
         standing,
+        guest,
         intake: Intake::default(),
         pending: VecDeque::new(),
         peer: None,
         will: None,
         taken_over: false,
+        held: None,
         refusals: (now, 0),
     };
     conversation.run(&mut socket).await;
@@ -112,7 +134,11 @@ impl Conversation<'_> {
         let mut tick = std::pin::pin!(sleep_until(Instant::now() + self.shared.limits.connect_timeout));
         loop {
             let now = Instant::now();
-            let progress = self.receive(&mut input, &mut events, now).await;
+            self.look_at_quota(now);
+            let progress = match self.held {
+                Some(_) => Progress::EventsFull,
+                None => self.receive(&mut input, &mut events, now).await,
+            };
             if !self.mqtt.output().is_empty() && self.write(socket).await.is_err() {
                 return self.lost(&mut events);
             }
@@ -177,13 +203,16 @@ impl Conversation<'_> {
         // By then the oldest message that is not answered has waited for long enough.
         let until = self.pending.front().map_or(now, |pending| pending.since) + limits::ACK_GRACE;
         loop {
-            let progress = self.mqtt.receive(input, now.into_std(), limits::EVENTS, events);
+            let active = self.shared.ingress.policies.current();
+            let source = self.peer.as_ref().and_then(|peer| active.source(&peer.sender.identity));
+            let rates = source.and_then(|source| active.rates(source));
+            let (room, before) = (self.room(rates, now), input.len());
+            let progress = self.mqtt.receive(input, now.into_std(), room, events);
+            self.take_quota(rates, (events, before - input.len()), now);
             let again = matches!(progress, Progress::EventsFull);
             let mut connected = false;
-            let active = self.shared.ingress.policies.current();
             // Once for all that was read together.
             let received = self.shared.ingress.clock.now();
-            let source = self.peer.as_ref().and_then(|peer| active.source(&peer.sender.identity));
             for event in events.drain(..) {
                 match event {
                     Event::Publish(publish) => {
@@ -224,10 +253,49 @@ impl Conversation<'_> {
             if !self.intake.is_empty() {
                 self.hand_over(&active, until).await;
             }
+            if self.held.is_some() {
+                return Progress::EventsFull;
+            }
             if !(again || connected) || self.pending.len() >= limits::SESSION_CHUNKS {
                 return progress;
             }
         }
+    }
+
+    /// How many messages of its quota the next batch may have.
+    fn room(&self, rates: Option<Rates>, now: Instant) -> usize {
+        match (&self.peer, rates) {
+            (Some(peer), Some(rates)) => peer.sender.share.meter.room(rates, now).min(limits::EVENTS),
+            (_, _) => limits::EVENTS,
+        }
+    }
+
+    /// A batch was read: it is paid for before the next one.
+    fn take_quota(&mut self, rates: Option<Rates>, (events, bytes): (&[Event], usize), now: Instant) {
+        let (Some(peer), Some(rates)) = (&mut self.peer, rates) else { return };
+        let is_message = |event: &&Event| {
+            matches!(event, Event::Publish(_) | Event::Inadmissible(..) | Event::BridgeState(_))
+        };
+        let messages = events.iter().filter(is_message).count();
+        peer.mark = peer.sender.share.meter.take(rates, messages, bytes, now);
+        let wait = peer.sender.share.meter.wait(rates, peer.mark, now);
+        self.held = wait.map(|wait| Held { since: now, until: now + wait });
+    }
+
+    /// Whether the quota of the policy in force still holds the connection back.
+    fn look_at_quota(&mut self, now: Instant) {
+        let (Some(peer), Some(held)) = (&self.peer, self.held) else { return };
+        if now < held.until {
+            return;
+        }
+        let active = self.shared.ingress.policies.current();
+        let source = active.source(&peer.sender.identity);
+        if let Some(source) = source.and_then(|source| active.sources.get(source.index())) {
+            source.slowed(now.saturating_duration_since(held.since));
+        }
+        let rates = source.and_then(|source| active.rates(source));
+        let wait = rates.and_then(|rates| peer.sender.share.meter.wait(rates, peer.mark, now));
+        self.held = wait.map(|wait| Held { since: now, until: now + wait });
     }
 
     /// Hands over what has gathered. Behind what found no room nothing goes: it would overtake it.
@@ -261,13 +329,20 @@ impl Conversation<'_> {
             return self.refuse(refusal, why);
         }
         let Some(identity) = known else { return };
+        self.guest.is_known();
         let assigned = connect.client_id.is_empty().then(random_client_id);
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
         let expiry = if assigned.is_some() { 0 } else { connect.session_expiry };
-        let asks = Asks { identity, client_id, clean_start: connect.clean_start, expiry };
+        let most = self.shared.admission.per_source();
+        let asks = Asks { identity, client_id, clean_start: connect.clean_start, expiry, most };
         let Entered { place, ended, present, open } =
             match self.shared.sessions.enter(&asks, now, &self.shared.ingress.inbox).await {
                 Ok(entered) => entered,
+                Err(EnterError::Full) => {
+                    self.shared.admission.met(Cap::Source, identity, now);
+                    return self
+                        .refuse(ConnectRefusal::QuotaExceeded, "this source has too many connections");
+                }
                 Err(EnterError::Busy) => {
                     let why = "this client's earlier connection has not ended yet; connect again";
                     return self.refuse(ConnectRefusal::ServerBusy, why);
@@ -289,7 +364,11 @@ impl Conversation<'_> {
         };
         let share = self.shared.ingress.shares.of(identity);
         let sender = Sender { identity: identity.as_str().into(), version: connect.version, session, share };
-        self.peer = Some(Peer { sender, place, ended, expiry });
+        // To connect again is no way round what the source's connections owe.
+        let mark = sender.share.meter.mark();
+        self.held = Some(Held { since: now, until: now });
+        self.peer = Some(Peer { sender, place, ended, expiry, mark });
+        self.look_at_quota(now);
         self.mqtt.accept(grant, now.into_std(), &mut events);
         self.take_ends(events);
     }
@@ -381,7 +460,8 @@ impl Conversation<'_> {
     fn arm(&self, tick: std::pin::Pin<&mut Sleep>, now: Instant) {
         let session = self.mqtt.deadline().map(Instant::from_std);
         let answers = self.pending.front().map(|pending| pending.since + limits::ACK_GRACE);
-        let due = session.into_iter().chain(answers).chain(self.standing.deadline()).min();
+        let held = self.held.map(|held| held.until);
+        let due = session.into_iter().chain(answers).chain(self.standing.deadline()).chain(held).min();
         // Moving a timer costs more than a spare tick: it is moved only when it would fire too late.
         match due {
             Some(due) if due < tick.deadline() || tick.is_elapsed() => tick.reset(due.max(now)),

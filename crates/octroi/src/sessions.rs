@@ -11,7 +11,6 @@
 //! after what the one before handed over is on record or dropped for good.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +39,8 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Table {
     connected: BTreeMap<String, Seat>,
+    /// How many of them each identity has.
+    seats: BTreeMap<String, u64>,
     persistent: BTreeMap<String, Persistent>,
     /// Those that nobody is connected to, by when they end.
     expiring: BTreeSet<(Instant, String)>,
@@ -72,6 +73,8 @@ pub struct Asks<'a> {
     pub clean_start: bool,
     /// Seconds that the session is to outlive its connection.
     pub expiry: u32,
+    /// The most clients of this identity that may be connected.
+    pub most: u64,
 }
 
 /// A connection's place in the table.
@@ -98,6 +101,8 @@ pub struct Entered {
 /// Why a client does not get its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnterError {
+    /// Its identity has as many clients connected as it may.
+    Full,
     /// Its earlier connection does not end.
     Busy,
     /// The journal takes no note of the session: no room on disk, or the hub stops.
@@ -153,7 +158,7 @@ impl Sessions {
     pub async fn enter(&self, asks: &Asks<'_>, now: Instant, inbox: &Inbox) -> Result<Entered, EnterError> {
         let key = key_of(asks.identity, asks.client_id);
         let (end, ended) = oneshot::channel();
-        let gate = self.sit(&key, end);
+        let gate = self.sit(&key, asks, end).ok_or(EnterError::Full)?;
         let Ok(gate) = tokio::time::timeout(limits::TAKE_OVER, gate.lock_owned()).await else {
             self.stand_up(&key);
             return Err(EnterError::Busy);
@@ -171,23 +176,41 @@ impl Sessions {
         }
     }
 
-    /// Registers the latest connection and tells the one before.
-    fn sit(&self, key: &str, end: oneshot::Sender<End>) -> Arc<tokio::sync::Mutex<()>> {
+    /// Registers the latest connection and tells the one before: no seat more. `None`: all are taken.
+    fn sit(
+        &self,
+        key: &str,
+        asks: &Asks<'_>,
+        end: oneshot::Sender<End>,
+    ) -> Option<Arc<tokio::sync::Mutex<()>>> {
         let mut table = self.lock();
         if let Some(seat) = table.connected.get_mut(key) {
             std::mem::replace(&mut seat.end, end).send(End::TakenOver).ok();
-            return Arc::clone(&seat.gate);
+            return Some(Arc::clone(&seat.gate));
         }
+        let seats = table.seats.entry(asks.identity.to_owned()).or_default();
+        if *seats >= asks.most {
+            return None;
+        }
+        *seats += 1;
         let gate = Arc::default();
         table.connected.insert(key.to_owned(), Seat { end, gate: Arc::clone(&gate) });
-        gate
+        Some(gate)
     }
 
     /// Takes the seat away once nobody holds or awaits its gate any more.
     fn stand_up(&self, key: &str) {
         let mut table = self.lock();
-        if table.connected.get(key).is_some_and(|seat| Arc::strong_count(&seat.gate) == 1) {
-            table.connected.remove(key);
+        if table.connected.get(key).is_none_or(|seat| Arc::strong_count(&seat.gate) > 1) {
+            return;
+        }
+        table.connected.remove(key);
+        let identity = key.split('\0').next().unwrap_or(key);
+        if let Some(seats) = table.seats.get_mut(identity) {
+            *seats = seats.saturating_sub(1);
+            if *seats == 0 {
+                table.seats.remove(identity);
+            }
         }
     }
 
@@ -328,36 +351,6 @@ async fn note_down(inbox: &Inbox, kind: RecordKind, bytes: Vec<u8>) -> bool {
 /// Writes a note that nobody waits for: lost with a full disk, it lets a session live for longer.
 fn tell(inbox: &Inbox, kind: RecordKind, bytes: Vec<u8>) {
     inbox.control(Control::Note { kind, bytes, done: None });
-}
-
-/// Counts connections, to bound them.
-#[derive(Clone, Debug, Default)]
-pub struct Connections(Arc<AtomicU64>);
-
-/// One connection; gone when dropped.
-#[derive(Debug)]
-pub struct Connection(Arc<AtomicU64>);
-
-impl Connections {
-    /// Takes a place, if there is one.
-    #[must_use]
-    pub fn take(&self, most: usize) -> Option<Connection> {
-        let before = self.0.fetch_add(1, Ordering::AcqRel);
-        let connection = Connection(Arc::clone(&self.0));
-        (before < most as u64).then_some(connection)
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 #[cfg(test)]

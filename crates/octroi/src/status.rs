@@ -27,6 +27,9 @@ pub struct Status {
     pub received_per_second: f64,
     /// Where messages go, by source, level and target.
     pub flows: Vec<Flow>,
+    /// Sources that their quota slowed within the last 10 s.
+    #[serde(default)]
+    pub slowed: Vec<SlowedStatus>,
     /// The policy's targets.
     pub targets: Vec<TargetStatus>,
     /// Existing brokers that the hub takes messages from.
@@ -128,6 +131,15 @@ pub struct Flow {
     pub messages: u64,
     /// Messages per second, over the last 10 s.
     pub per_second: f64,
+}
+
+/// A source that sends more than its quota: it is slowed, and nothing of it is dropped.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlowedStatus {
+    /// Source id.
+    pub source: String,
+    /// Its connections that were not read, on average over the last 10 s.
+    pub connections: f64,
 }
 
 /// What an outlet is doing.

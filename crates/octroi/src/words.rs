@@ -79,6 +79,8 @@ texts! {
     JOURNAL_FULL = "plein : les messages sont refusés", "full: messages are refused";
     INDEX_REBUILT = "L’index des messages gardés a été refait au démarrage à partir des messages eux-mêmes ; rien n’est perdu.",
         "The index of the kept messages was made anew from them at the start; nothing is lost.";
+    SLOWED = "Sources ralenties à leur quota ; rien n’est perdu : ",
+        "Sources slowed to their quota; nothing is lost: ";
     FENCED = "Plages endommagées, conservées à part", "Damaged ranges, fenced off and kept";
     FLOWS = "Flux", "Flows";
     FLOWS_CAPTION = "Flux par source, niveau et cible, les plus forts d’abord",

@@ -34,6 +34,9 @@ pub enum Answer {
     Disconnect(u8),
 }
 
+/// A PINGREQ.
+pub const PINGREQ: [u8; 2] = [0xC0, 0];
+
 /// A connected client.
 pub struct Wire {
     stream: Stream,

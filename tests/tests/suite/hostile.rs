@@ -1,14 +1,22 @@
 //! Hostile peers at the door of the real binary. What each of them gets is
 //! tested with the session alone; here: after each, an honest client is served.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use octroi_tests::hub::Hub;
-use octroi_tests::load::wire::{Answer, Wire, connect, packet};
+use octroi_tests::load::wire::{self, Answer, Wire, connect, packet};
 use octroi_tests::load::{Version, publish_one};
-use octroi_tests::{needs, policy};
+use octroi_tests::probe::Probe;
+use octroi_tests::process::{holds_within, wait_until};
+use octroi_tests::{needs, policy, report};
+
+use crate::crowd;
+use crate::fairness::{in_turn, within};
 
 const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
 const USER: &str = "ville-mobilite";
@@ -123,6 +131,25 @@ fn after_each_hostile_case_an_honest_client_is_acknowledged() {
 }
 
 #[test]
+fn a_topic_alias_ends_with_its_connection_though_its_session_goes_on() {
+    let _machine = needs::exclusive();
+    let hub = Hub::start(&[]);
+    let wait = Duration::from_secs(5);
+    let alias = [0x23, 0, 1];
+    let connect = || Wire::connect(hub.mqtt(), Version::V5, "alias", USER).unwrap();
+    let mut first = connect();
+    for named in [TOPIC.as_bytes(), b""] {
+        first.send(&topic(named, 2, Version::V5, &alias)).unwrap();
+        assert!(matches!(first.answer(wait).unwrap(), Some(Answer::Ack { packet: 1, .. })), "{named:?}");
+    }
+    drop(first);
+    let mut again = connect();
+    assert!(again.session_present());
+    again.send(&topic(b"", 2, Version::V5, &alias)).unwrap();
+    assert_eq!(again.answer(wait).unwrap(), Some(Answer::Disconnect(0x82)));
+}
+
+#[test]
 fn a_client_is_told_that_it_connected_again_or_that_the_hub_stops() {
     let _machine = needs::exclusive();
     let mut hub = Hub::start(&[]);
@@ -138,27 +165,184 @@ fn a_client_is_told_that_it_connected_again_or_that_the_hub_stops() {
     assert_eq!(again.answer(wait).unwrap(), Some(Answer::Disconnect(0x8B)));
 }
 
+/// How a peer begins and never ends.
+fn beginnings() -> Vec<(&'static str, Door, Vec<u8>)> {
+    let connect = |version| wire::connect(version, "slow", USER);
+    // A TLS record of 512 bytes, of which nine come: the head of a ClientHello.
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc".to_vec();
+    vec![
+        ("says nothing", Door::Plain, Vec::new()),
+        ("begins a CONNECT of 3.1.1", Door::Plain, connect(Version::V311)[..9].to_vec()),
+        ("begins a CONNECT of 5", Door::Plain, connect(Version::V5)[..9].to_vec()),
+        ("says nothing to TLS", Door::Tls, Vec::new()),
+        ("begins a ClientHello", Door::Tls, hello),
+    ]
+}
+
+/// Which listener.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Door {
+    Plain,
+    Tls,
+}
+
+/// A hub with a listener of each kind; `None`: what TLS needs is not there.
+fn with_both_doors(most: usize) -> Option<(Hub, crowd::Door)> {
+    let _tool = needs::tool("openssl", "openssl")?;
+    let door = crowd::Door::new();
+    let connections = format!("[connections]\nper_address = {most}\n");
+    let mut hub = Hub::prepared(&[], &(connections + &door.listener()));
+    hub.run();
+    Some((hub, door))
+}
+
+fn address(hub: &Hub, tls: &crowd::Door, door: Door) -> SocketAddr {
+    let port = if door == Door::Plain { hub.mqtt().port() } else { tls.port };
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
 #[test]
-fn loops_of_connects_and_sockets_that_say_nothing_hold_back_nobody() {
+fn a_handshake_or_a_connect_that_trickles_is_ended_in_time() {
     let _machine = needs::exclusive();
-    let hub = Hub::start(&[]);
-    let idle: Vec<TcpStream> = (0..400)
-        .map(|n| {
-            let mut stream = TcpStream::connect(hub.mqtt()).unwrap();
-            // Half of them begin a CONNECT and never end it.
-            stream.write_all(if n % 2 == 0 { &[] } else { &[0x10, 0x7F, 0] }).unwrap();
-            stream
+    let Some((hub, tls)) = with_both_doors(10) else { return };
+    let ends = beginnings().into_iter().map(|(how, door, bytes)| {
+        let hub = address(&hub, &tls, door);
+        std::thread::spawn(move || {
+            let mut stream = TcpStream::connect(hub).unwrap();
+            let began = Instant::now();
+            stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            for byte in bytes {
+                stream.write_all(&[byte]).unwrap();
+            }
+            let mut answer = [0; 64];
+            while began.elapsed() < Duration::from_secs(30) {
+                match stream.read(&mut answer) {
+                    Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                    _ => break,
+                }
+            }
+            (how, door, began.elapsed())
         })
-        .collect();
-    for round in 0..200 {
+    });
+    let ends: Vec<_> = ends.collect();
+    for end in ends {
+        let (how, door, after) = end.join().unwrap();
+        let due = Duration::from_secs(if door == Door::Plain { 5 } else { 10 });
+        let in_time = due - Duration::from_millis(200)..due + Duration::from_secs(3);
+        assert!(in_time.contains(&after), "who {how} is closed after {after:?}");
+    }
+    is_served(&hub, "peers that trickle");
+}
+
+/// Sockets that never say who they are, opened again as they are closed.
+struct Slow {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<u64>>,
+}
+
+impl Slow {
+    fn start(hub: &Hub, tls: &crowd::Door, sockets: usize) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let told = Arc::clone(&stop);
+        let kinds: Vec<_> =
+            beginnings().into_iter().map(|(_, door, bytes)| (address(hub, tls, door), bytes)).collect();
+        let thread = std::thread::spawn(move || {
+            let open = |kind: usize| {
+                let (hub, bytes) = &kinds[kind % kinds.len()];
+                let mut stream = TcpStream::connect(hub).ok()?;
+                stream.write_all(bytes).ok()?;
+                stream.set_nonblocking(true).ok()?;
+                Some(stream)
+            };
+            let mut open_ones: Vec<_> = (0..sockets).map(open).collect();
+            let mut closed = 0;
+            while !told.load(Ordering::Relaxed) {
+                for (kind, socket) in open_ones.iter_mut().enumerate() {
+                    let gone = socket.as_mut().is_none_or(|socket| !would_block(socket.read(&mut [0; 64])));
+                    if gone {
+                        closed += 1;
+                        *socket = open(kind);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            closed
+        });
+        Self { stop, thread: Some(thread) }
+    }
+
+    /// Closes them all; how often one was closed by the hub before.
+    fn stop(mut self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+fn would_block(read: std::io::Result<usize>) -> bool {
+    read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+/// Connects and ends again, orderly or not, without a pause.
+fn connect_in_a_loop(hub: SocketAddr, client: usize, rounds: usize) {
+    for round in 0..rounds {
         let version = VERSIONS[round % 2];
-        let wire = Wire::connect(hub.mqtt(), version, "loop", USER).unwrap();
+        let wire = Wire::connect(hub, version, &format!("loop-{client}"), USER).unwrap();
         if round % 3 == 0 {
             wire.disconnect().unwrap();
         }
     }
+}
+
+#[test]
+fn five_thousand_slow_sockets_and_loops_of_connects_hold_back_nobody_and_leave_no_memory() {
+    let _machine = needs::exclusive();
+    const SOCKETS: usize = 5_000;
+    if !needs::open_files(SOCKETS as u64 + 500) {
+        return;
+    }
+    let Some((mut hub, tls)) = with_both_doors(2 * SOCKETS) else { return };
+    is_served(&hub, "a start");
+    std::thread::sleep(Duration::from_secs(2));
+    let before = hub.process().resident_bytes();
+
+    let time = Duration::from_secs(if needs::long() { 30 } else { 4 });
+    for version in VERSIONS {
+        let probe = Probe::start(hub.mqtt(), &policy::WASTE, version, Duration::from_millis(10));
+        let mut closed = 0;
+        let measured = in_turn(&probe, time, |measure| {
+            let slow = Slow::start(&hub, &tls, SOCKETS);
+            wait_until("5,000 slow sockets are open", Duration::from_secs(60), || {
+                hub.metrics().sum("octroi_connections", &[]) > 0.9 * SOCKETS as f64
+            });
+            measure();
+            let began = Instant::now();
+            is_served(&hub, "5,000 slow sockets");
+            assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+            closed += slow.stop();
+        });
+        assert!(closed > 1_000, "{closed} of those that say nothing were closed");
+        let title = format!("acknowledgements of {version:?} beside 5,000 slow sockets");
+        // They come again hundreds of times a second, and take their share of the same two processors.
+        within(2.0, &title, &measured);
+    }
+
+    let rounds = if needs::long() { 5_000 } else { 500 };
+    let address = hub.mqtt();
+    let loops: Vec<_> =
+        (0..4).map(|client| std::thread::spawn(move || connect_in_a_loop(address, client, rounds))).collect();
     let began = Instant::now();
-    is_served(&hub, "idle sockets and a loop of connects");
+    is_served(&hub, "loops of connects");
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    drop(idle);
+    loops.into_iter().for_each(|one| one.join().unwrap());
+
+    let mut after = 0;
+    // The allocator gives back what it keeps for a moment, ten seconds later.
+    let given_back = holds_within(Duration::from_secs(60), || {
+        after = hub.process().resident_bytes();
+        after < before + (64 << 20)
+    });
+    let mebibytes = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let rows = [("before", mebibytes(before)), ("after", mebibytes(after))];
+    report::table("memory of the hub, around all of this", &rows);
+    assert!(given_back, "{after} bytes after the run, {before} before");
 }

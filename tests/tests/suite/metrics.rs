@@ -71,7 +71,7 @@ fn a_scrape_is_quick_and_is_cached_for_a_second_at_most() {
     assert!(times[10] < Duration::from_millis(50), "median scrape {:?}", times[10]);
 }
 
-const EXPORTED: [&str; 26] = [
+const EXPORTED: [&str; 27] = [
     "octroi_journal_fenced_ranges",
     "octroi_received_messages_total",
     "octroi_received_bytes_total",
@@ -94,6 +94,7 @@ const EXPORTED: [&str; 26] = [
     "octroi_policy_load_failures_total",
     "octroi_qualification_valid_until_timestamp_seconds",
     "octroi_connections",
+    "octroi_slowed_seconds_total",
     "octroi_build_info",
     "octroi_unaccounted_messages",
     "octroi_aggregates_late_total",

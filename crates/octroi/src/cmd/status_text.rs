@@ -35,6 +35,10 @@ pub fn table(status: &Status, lang: Lang, color: bool, width: usize) -> String {
     for credential in status.credentials.iter().filter(|credential| !credential.reason.is_empty()) {
         out.wrapped(&format!("{}: {}", credential.listener, credential.reason.of(lang)), YELLOW);
     }
+    if !status.slowed.is_empty() {
+        let sources: Vec<String> = status.slowed.iter().map(|slowed| clean(&slowed.source)).collect();
+        out.wrapped(&format!("{}{}", words::SLOWED.in_(lang), sources.join(", ")), YELLOW);
+    }
 
     let mut flows: Vec<&Flow> = status.flows.iter().collect();
     flows.sort_by(|a, b| b.per_second.total_cmp(&a.per_second).then(b.messages.cmp(&a.messages)));
@@ -251,6 +255,7 @@ fn shortened(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
     use crate::admin::samples;
+    use crate::status::SlowedStatus;
 
     #[test]
     fn the_text_says_what_the_page_says() {
@@ -268,6 +273,17 @@ mod tests {
         assert!(!text.contains('\x1b'));
         let french = table(&samples::cut_off(), Lang::Fr, false, 120).replace(['\u{a0}', '\u{202f}'], " ");
         assert!(french.contains("cloud-confiance : liaison coupée depuis 18 min."), "{french}");
+    }
+
+    #[test]
+    fn who_is_slowed_is_named_and_nobody_else() {
+        let mut status = samples::well();
+        let text = |status: &Status| table(status, Lang::En, false, 120);
+        assert!(!text(&status).contains("slowed"));
+        let slowed = |source: &str| SlowedStatus { source: source.to_owned(), connections: 1.0 };
+        status.slowed = vec![slowed("lns-rennes"), slowed("scada-56")];
+        let expected = "Sources slowed to their quota; nothing is lost: lns-rennes, scada-56\n";
+        assert!(text(&status).contains(expected), "{}", text(&status));
     }
 
     #[test]

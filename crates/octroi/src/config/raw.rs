@@ -20,6 +20,8 @@ pub struct RawConfig {
     pub listener: Option<Vec<RawListener>>,
     /// Existing brokers to take messages from, by a name of the hub's own.
     pub broker: Option<BTreeMap<String, RawBroker>>,
+    /// How many may be connected.
+    pub connections: Option<RawConnections>,
     /// The journal.
     pub journal: Option<RawJournal>,
     /// Metrics, health, API, console.
@@ -96,6 +98,18 @@ pub struct RawTls {
     pub client_ca: Option<String>,
     /// PEM revocation lists.
     pub crl: Option<String>,
+}
+
+/// `[connections]`
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawConnections {
+    /// The most in all; default 20,000.
+    pub limit: Option<u64>,
+    /// The most of one source; default 12,000.
+    pub per_source: Option<u64>,
+    /// The most of one address; default 2,000.
+    pub per_address: Option<u64>,
 }
 
 /// `[journal]`
@@ -219,6 +233,10 @@ impl RawConfig {
         if over.listener.is_some() {
             self.listener = over.listener;
         }
+        if let Some(connections) = over.connections {
+            let under = self.connections.get_or_insert_default();
+            overlay!(under, connections, limit, per_source, per_address);
+        }
         if let Some(journal) = over.journal {
             let under = self.journal.get_or_insert_default();
             overlay!(under, journal, limit, quarantine_limit, hold_limit, backlog_limit, source_share);
@@ -251,9 +269,15 @@ pub(super) fn overrides(environment: &Environment) -> Result<Vec<RawConfig>, Con
             let (section, key) =
                 path.split_once("__").ok_or_else(|| fail("write `OCTROI__SECTION__KEY`".into()))?;
             let (section, key) = (section.to_lowercase(), key.to_lowercase());
-            let table = toml::Table::from_iter([(key, toml::Value::String(value.clone()))]);
-            let document = toml::Table::from_iter([(section, toml::Value::Table(table))]);
-            document.try_into().map_err(|error: toml::de::Error| fail(error.message().to_owned()))
+            let document = |value: toml::Value| {
+                let table = toml::Table::from_iter([(key.clone(), value)]);
+                toml::Table::from_iter([(section.clone(), toml::Value::Table(table))])
+            };
+            let as_text: Result<RawConfig, _> = document(toml::Value::String(value.clone())).try_into();
+            as_text.or_else(|error: toml::de::Error| {
+                let as_number = value.parse().map(|number| document(toml::Value::Integer(number)).try_into());
+                as_number.ok().and_then(Result::ok).ok_or_else(|| fail(error.message().to_owned()))
+            })
         })
         .collect()
 }
@@ -300,6 +324,12 @@ pub const KEYS: &[(&str, &str)] = &[
     ("broker.<name>.tls.certificate", "`file:` PEM client certificate"),
     ("broker.<name>.tls.key", "`file:` PEM client key"),
     ("broker.<name>.insecure", "`true` allows plain text beyond loopback"),
+    ("connections.limit", "the most MQTT connections in all; default 20000"),
+    (
+        "connections.per_source",
+        "the most of one source, sessions taken over not counted twice; default 12000",
+    ),
+    ("connections.per_address", "the most of one address, in IPv6 of one /64; default 2000"),
     ("journal.limit", "the most the journal may take; default `10 GiB`"),
     ("journal.quarantine_limit", "the most the quarantine may take; default an eighth of `journal.limit`"),
     ("journal.hold_limit", "the most the hold log may take; default an eighth of `journal.limit`"),

@@ -380,6 +380,17 @@ pub const TABLE: &[Described] = &[
         },
     },
     Described {
+        name: "octroi_slowed_seconds_total",
+        kind: Kind::Counter,
+        labels: &["source"],
+        help: "Time in which connections were not read because their source was over its quota.",
+        samples: |out, series, policy| {
+            for (id, source) in policy.sources(series) {
+                out.one(&[id], float(source.slowed_micros()) / 1e6);
+            }
+        },
+    },
+    Described {
         name: "octroi_unaccounted_messages",
         kind: Kind::Gauge,
         labels: &[],

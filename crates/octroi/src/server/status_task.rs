@@ -11,14 +11,14 @@ use octroi_policy::{CopyIx, Label, Level, Timestamp};
 use tokio::sync::watch;
 
 use super::{Parts, RelaySeen};
+use crate::admission::Admission;
 use crate::broker;
 use crate::flows::Destination;
 use crate::policies::Active;
 use crate::record::{Log, What};
-use crate::sessions::Connections;
 use crate::status::{
-    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, Status,
-    TargetStatus,
+    Conservation, Flow, JournalStatus, KeptStatus, LeftStatus, OutletState, PolicyStatus, SlowedStatus,
+    Status, TargetStatus,
 };
 
 /// Rates are over so many samples.
@@ -31,6 +31,8 @@ struct Sample {
     received: u64,
     flows: BTreeMap<(usize, Level, Column), u64>,
     delivered: BTreeMap<String, u64>,
+    /// How long each source's connections were not read, in microseconds.
+    slowed: Vec<u64>,
     policy64: u64,
 }
 
@@ -49,25 +51,25 @@ fn column(destination: Destination) -> Column {
 /// Publishes a status every second until the hub has ended, and a last one.
 pub(super) async fn run(
     parts: Arc<Parts>,
-    (connections, brokers): (Connections, Vec<Arc<broker::Seen>>),
+    (admission, brokers): (Arc<Admission>, Vec<Arc<broker::Seen>>),
     tell: watch::Sender<Arc<Status>>,
     mut ended: watch::Receiver<bool>,
 ) {
     let mut samples = VecDeque::new();
     loop {
-        let status = take(&parts, (&connections, &brokers), &mut samples);
+        let status = take(&parts, (&admission, &brokers), &mut samples);
         tell.send_replace(Arc::new(status));
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             _ = ended.wait_for(|ended| *ended) => break,
         }
     }
-    tell.send_replace(Arc::new(take(&parts, (&connections, &brokers), &mut samples)));
+    tell.send_replace(Arc::new(take(&parts, (&admission, &brokers), &mut samples)));
 }
 
 fn take(
     parts: &Parts,
-    (connections, brokers): (&Connections, &[Arc<broker::Seen>]),
+    (admission, brokers): (&Admission, &[Arc<broker::Seen>]),
     samples: &mut VecDeque<Sample>,
 ) -> Status {
     let now = parts.clock.now();
@@ -83,6 +85,7 @@ fn take(
             .iter()
             .map(|relay| (relay.target.clone(), relay.view.load().delivered))
             .collect(),
+        slowed: active.sources.iter().map(|source| source.slowed_micros()).collect(),
         policy64: active.policy64,
     };
     for (source, level, destination, count) in active.flows.iter() {
@@ -125,10 +128,11 @@ fn take(
             full: journal.full,
             fenced: fenced(parts),
         },
-        connections: connections.count(),
+        connections: admission.count(),
         brokers: brokers.iter().map(|broker| broker.status()).collect(),
         received_per_second: rate(sample.received, before.map_or(sample.received, |old| old.received)),
         flows,
+        slowed: slowed(&active, &sample.slowed, before, rate),
         quarantine: quarantine.collect(),
         conservation: conservation(&journal),
         left: left(&journal),
@@ -167,6 +171,22 @@ fn policy_status(active: &Active) -> PolicyStatus {
         tests: active.tests,
         invariants: policy.document().invariant.len() as u64,
     }
+}
+
+/// The sources that their quota slowed since `before`.
+fn slowed(
+    active: &Active,
+    now: &[u64],
+    before: Option<&Sample>,
+    rate: impl Fn(u64, u64) -> f64,
+) -> Vec<SlowedStatus> {
+    let Some(before) = before else { return Vec::new() };
+    let counts = active.policy.sources().iter().zip(now.iter().zip(&before.slowed));
+    let slowed = counts.filter(|(_, (now, old))| now > old).map(|(source, (now, old))| SlowedStatus {
+        source: source.id.clone(),
+        connections: rate(*now, *old) / 1e6,
+    });
+    slowed.collect()
 }
 
 /// Where messages go, with their rates.

@@ -7,6 +7,9 @@ use crate::ledger::{Ledger, Tally};
 use crate::metrics::Metrics;
 use crate::record::{Exchanges, Step};
 
+const ASKS: Asks<'_> =
+    Asks { identity: "id:a", client_id: "c", clean_start: false, expiry: 60, most: u64::MAX };
+
 /// A journal and its owner, over restarts.
 struct Hub {
     directory: TempDir,
@@ -45,7 +48,7 @@ impl Hub {
     }
 
     async fn enter(&self, clean_start: bool, expiry: u32) -> Entered {
-        let asks = Asks { identity: "id:a", client_id: "c", clean_start, expiry };
+        let asks = Asks { clean_start, expiry, ..ASKS };
         self.sessions.enter(&asks, self.now, &self.inbox).await.unwrap()
     }
 
@@ -71,7 +74,7 @@ async fn a_client_takes_over_its_own_session_and_nobody_elses() {
     let hub = Hub::start();
     let Entered { place, mut ended, present, .. } = hub.enter(true, 0).await;
     assert!(!present);
-    let other = Asks { identity: "id:b", client_id: "c", clean_start: true, expiry: 0 };
+    let other = Asks { identity: "id:b", clean_start: true, expiry: 0, ..ASKS };
     let other = hub.sessions.enter(&other, hub.now, &hub.inbox).await.unwrap();
     assert!(ended.try_recv().is_err(), "another identity takes nothing over");
     let first = async {
@@ -89,8 +92,7 @@ async fn a_client_takes_over_its_own_session_and_nobody_elses() {
 async fn a_session_has_one_connection_at_a_time_and_the_next_waits_or_is_sent_away() {
     let hub = Hub::start();
     let Entered { place, mut ended, .. } = hub.enter(false, 60).await;
-    let asks = Asks { identity: "id:a", client_id: "c", clean_start: false, expiry: 60 };
-    let refused = hub.sessions.enter(&asks, hub.now, &hub.inbox).await.unwrap_err();
+    let refused = hub.sessions.enter(&ASKS, hub.now, &hub.inbox).await.unwrap_err();
     assert_eq!((refused, ended.try_recv()), (EnterError::Busy, Ok(End::TakenOver)));
     hub.end(place, None);
     let again = hub.enter(false, 60).await;
@@ -169,7 +171,7 @@ async fn expired_sessions_leave_the_record_as_others_connect() {
     let mut hub = Hub::start();
     for client in 0..limits::SESSIONS_SWEPT + 1 {
         let client_id = client.to_string();
-        let asks = Asks { identity: "id:a", client_id: &client_id, clean_start: false, expiry: 60 };
+        let asks = Asks { client_id: &client_id, ..ASKS };
         let entered = hub.sessions.enter(&asks, hub.now, &hub.inbox).await.unwrap();
         hub.end(entered.place, None);
     }
@@ -188,7 +190,7 @@ async fn without_its_record_no_session_is_resumed_or_promised() {
     let hub = Hub::start();
     let entered = hub.enter(false, 60).await;
     hub.end(entered.place, None);
-    let asks = |client_id, expiry| Asks { identity: "id:a", client_id, clean_start: true, expiry };
+    let asks = |client_id, expiry| Asks { client_id, clean_start: true, expiry, ..ASKS };
     hub.inbox.control(Control::Stop);
     hub.owner.join().unwrap();
     let known = hub.sessions.enter(&asks("c", 60), hub.now, &hub.inbox).await;
@@ -197,11 +199,20 @@ async fn without_its_record_no_session_is_resumed_or_promised() {
     assert_eq!(new.place.session(), None, "it ends with its connection");
 }
 
-#[test]
-fn connections_are_bounded_and_given_back() {
-    let connections = Connections::default();
-    let one = connections.take(1);
-    assert!(one.is_some() && connections.take(1).is_none());
-    drop(one);
-    assert_eq!(connections.count(), 0);
+#[tokio::test]
+async fn an_identity_has_so_many_seats_and_who_takes_over_its_own_needs_no_other() {
+    let hub = Hub::start();
+    let asks = |client_id| Asks { client_id, most: 2, ..ASKS };
+    let enter = async |client_id| hub.sessions.enter(&asks(client_id), hub.now, &hub.inbox).await;
+    let (one, two) = (enter("1").await.unwrap(), enter("2").await.unwrap());
+    assert_eq!(enter("3").await.unwrap_err(), EnterError::Full);
+    let other = Asks { identity: "id:b", ..asks("3") };
+    hub.end(hub.sessions.enter(&other, hub.now, &hub.inbox).await.unwrap().place, None);
+    let (again, ()) = tokio::join!(enter("2"), async { hub.end(two.place, None) });
+    assert_eq!(enter("3").await.unwrap_err(), EnterError::Full);
+    hub.end(one.place, None);
+    let three = enter("3").await.unwrap();
+    hub.end(again.unwrap().place, None);
+    hub.end(three.place, None);
+    assert!(hub.sessions.lock().seats.is_empty(), "nothing is remembered of who is gone");
 }
