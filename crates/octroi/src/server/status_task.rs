@@ -109,11 +109,6 @@ fn take(
             ..target_status(parts, relay, &journal, now)
         }
     });
-    let quarantine = parts
-        .state
-        .counts(Log::Quarantine)
-        .into_iter()
-        .map(|(reason, messages)| KeptStatus { reason, messages });
     let status = Status {
         hub: parts.config.hub.clone(),
         program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -133,7 +128,7 @@ fn take(
         received_per_second: rate(sample.received, before.map_or(sample.received, |old| old.received)),
         flows,
         slowed: slowed(&active, &sample.slowed, before, rate),
-        quarantine: quarantine.collect(),
+        quarantine: quarantine(parts),
         conservation: conservation(&journal),
         left: left(&journal),
         index_rebuilt: parts.index_rebuilt.to_owned(),
@@ -145,6 +140,12 @@ fn take(
         samples.pop_front();
     }
     status
+}
+
+/// What is in quarantine, by reason.
+fn quarantine(parts: &Parts) -> Vec<KeptStatus> {
+    let counts = parts.state.counts(Log::Quarantine).into_iter();
+    counts.map(|(reason, messages)| KeptStatus { reason, messages }).collect()
 }
 
 /// What opening or reading found damaged, in the journal and in the side logs.
