@@ -48,7 +48,7 @@ fault() {
     log=$(watch)
     cp "$copy/kept" "$file"
     caught=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' <<<"$log" | sort -u)
-    if grep -q '^error\(\[\|: could not compile\)' <<<"$log"; then
+    if grep -q '^error\(\[E[0-9]\|: could not compile\)' <<<"$log"; then
         printf 'BROKEN  %s: the fault does not compile\n' "$name"
         grep -m3 -A4 '^error' <<<"$log"
         missed=$((missed + 1))
