@@ -57,6 +57,15 @@ pub enum BacklogError {
         #[source]
         source: ReadError,
     },
+    /// Whether there is one cannot be told.
+    #[error("it cannot be told whether there is a backlog of `{target}`")]
+    Look {
+        /// Whose.
+        target: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It is done with and cannot be removed.
     #[error("the empty backlog of `{target}` cannot be removed")]
     Remove {
@@ -85,8 +94,46 @@ pub enum BacklogError {
     },
 }
 
-/// Opens a backlog's journal, or makes it.
-pub type Open = Box<dyn Fn() -> anyhow::Result<(Journal, Recovery)> + Send>;
+/// Where a backlog lives, which need not be there.
+pub trait Home: Send {
+    /// Whether there is one.
+    ///
+    /// # Errors
+    /// Nobody can tell.
+    fn is_there(&self) -> io::Result<bool>;
+    /// Opens its journal, or makes it.
+    ///
+    /// # Errors
+    /// It is damaged, or the disk fails it.
+    fn open(&self) -> anyhow::Result<(Journal, Recovery)>;
+    /// Removes it, whole.
+    ///
+    /// # Errors
+    /// The disk fails it.
+    fn remove(&self) -> io::Result<()>;
+}
+
+/// A backlog in a directory of its own.
+pub struct Directory<O> {
+    /// Where.
+    pub path: PathBuf,
+    /// Opens its journal, or makes it.
+    pub open: O,
+}
+
+impl<O: Fn() -> anyhow::Result<(Journal, Recovery)> + Send> Home for Directory<O> {
+    fn is_there(&self) -> io::Result<bool> {
+        self.path.try_exists()
+    }
+
+    fn open(&self) -> anyhow::Result<(Journal, Recovery)> {
+        (self.open)()
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        std::fs::remove_dir_all(&self.path)
+    }
+}
 
 /// Whose backlog, and where it is.
 pub struct Place {
@@ -94,10 +141,8 @@ pub struct Place {
     pub target: String,
     /// Its bit in the journal.
     pub bit: TargetBit,
-    /// The backlog's directory, which need not be there.
-    pub directory: PathBuf,
-    /// What opens it.
-    pub open: Open,
+    /// Where it lives.
+    pub home: Box<dyn Home>,
 }
 
 /// One target's backlog, as its mover sees it.
@@ -141,12 +186,13 @@ impl Lane {
         let cursor = known.map_or(0, |(_, _, cursor)| *cursor);
         let served = view.ledger.served.get(&place.bit.index()).copied();
         let mut log = None;
-        if place.directory.is_dir() {
+        let is_there = place.home.is_there();
+        if is_there.map_err(|source| BacklogError::Look { target: place.target.clone(), source })? {
             let opened = Log::recover(&place)?;
             let end = opened.last.map_or(cursor, |last| cursor.max(last + 1));
             if served.is_some_and(|served| served >= end) {
                 drop(opened);
-                let removed = std::fs::remove_dir_all(&place.directory);
+                let removed = place.home.remove();
                 removed.map_err(|source| BacklogError::Remove { target: place.target.clone(), source })?;
             } else {
                 log = Some(opened);
@@ -321,7 +367,7 @@ impl Lane {
 impl Log {
     /// Opens it, and reads back which record is its last.
     fn recover(place: &Place) -> anyhow::Result<Self> {
-        let (journal, recovery) = (place.open)()?;
+        let (journal, recovery) = place.home.open()?;
         let mut last = recovery.snapshot.first_chunk().copied().map(u64::from_le_bytes);
         let (mut reader, mut batch) = (journal.reader(recovery.snapshot_seq), Batch::default());
         while reader.durable().covers(batch.end().max(recovery.snapshot_seq)) {

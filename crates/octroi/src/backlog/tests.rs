@@ -252,15 +252,14 @@ fn what_finds_no_room_in_a_backlog_stays_in_the_journal_and_is_moved_once_there_
     rig.publish();
     rig.let_go();
     let full = rig.bytes();
-    let open = std::mem::replace(
-        &mut rig.backlogs.lanes[0].place.open,
-        Box::new(|| Err(anyhow::anyhow!("no space left on device"))),
-    );
+    let full_disk =
+        Directory { path: home.path("nowhere"), open: || Err(anyhow::anyhow!("no space left on device")) };
+    let before = std::mem::replace(&mut rig.backlogs.lanes[0].place.home, Box::new(full_disk));
     for _ in 0..3 {
         assert!(!rig.turn(Duration::ZERO));
     }
     assert_eq!(rig.bytes(), full);
-    rig.backlogs.lanes[0].place.open = open;
+    rig.backlogs.lanes[0].place.home = before;
     rig.moved();
     assert!(rig.bytes() < full);
     let outbox = Outbox::default();

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Parts, RelaySeen, Server, Threads, elapsed};
 use crate::aggregator::Aggregator;
-use crate::backlog::{Backlogs, Lane, Place, Source};
+use crate::backlog::{Backlogs, Directory, Lane, Place, Source};
 use crate::clock::{Clock, PolicyClock};
 use crate::committer::{Committer, Control, Ended, Inbox};
 use crate::config::{Config, Environment, OutletConfig};
@@ -278,16 +278,16 @@ fn start_relays(
 
 /// Where a target's backlog is, or would be: of this journal alone, whose numbers stand in it.
 fn backlog(parts: &Parts, directory: &Path, target: &str, bit: TargetBit) -> Place {
-    let directory = directory.join(format!("{target}@{:016x}", parts.generation));
-    let (config, path) = (parts.config.clone(), directory.clone());
+    let path = directory.join(format!("{target}@{:016x}", parts.generation));
+    let (config, at) = (parts.config.clone(), path.clone());
     let segment_bytes = limits::BACKLOG_SEGMENT_BYTES.min(config.journal.backlog / 16);
     let size = Size { limit_bytes: config.journal.backlog, segment_bytes };
     let open = move || {
-        let (journal, recovery) = open_journal(&path, &config, size).map_err(|failure| failure.error)?;
+        let (journal, recovery) = open_journal(&at, &config, size).map_err(|failure| failure.error)?;
         tell(&recovery);
         Ok((journal, recovery))
     };
-    Place { target: target.to_owned(), bit, directory, open: Box::new(open) }
+    Place { target: target.to_owned(), bit, home: Box::new(Directory { path, open }) }
 }
 
 fn start_backlogs(

@@ -2,6 +2,7 @@
 //! the server has: sockets, threads, configuration. Every part is stepped.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -11,12 +12,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Error};
 use arc_swap::ArcSwap;
 use octroi::aggregator::{Aggregator, Work};
-use octroi::backlog::{Lane, Place};
+use octroi::backlog::{Backlogs, Home, Lane, Place};
 use octroi::clock::{Clock, PolicyClock};
-use octroi::committer::{Committer, Control, Ended, Inbox, JournalView, Watermark};
+use octroi::committer::{Append, Committer, Control, Ended, Inbox, JournalView, Watermark};
 use octroi::intake::Shares;
 use octroi::keeper::{Errand, Feed, Keeper, Keeping, Leaving, Pick, Report, Requests, SideLog};
-use octroi::ledger::{Ledger, epoch_record};
+use octroi::ledger::{Ledger, Tally, epoch_record};
 use octroi::limits;
 use octroi::metrics::Metrics;
 use octroi::patience::Patience;
@@ -26,7 +27,7 @@ use octroi::record::{Fate, Kept, Log, Message, RecordKind, What};
 use octroi::server::replay;
 use octroi::state::State;
 use octroi_journal::sim::SimDisk;
-use octroi_journal::{Batch, Journal, Options, Reader, Recovery, TargetBit};
+use octroi_journal::{Batch, ChunkBuilder, Disk as _, Journal, Options, Reader, Recovery, TargetBit};
 use octroi_policy::{KeySource, Policy, PseudonymKey, SourceFile, Timestamp};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -129,17 +130,23 @@ fn ids(policy: &Policy) -> Vec<String> {
 /// The least that takes the chunks of a run: disks are copied at each loss of power.
 pub(crate) const SEGMENT_BYTES: u64 = 512 << 10;
 
+/// A fifth of a segment.
+const FILLING: usize = 100 << 10;
+/// A read of the journal fits into a quarter of it.
+const BACKLOG_SEGMENT_BYTES: u64 = 4 << 20;
+
 fn options(segment_bytes: u64) -> Options {
     let (limit_bytes, reserve_bytes) = (16 * segment_bytes, segment_bytes);
     Options { hub: "hub-1".into(), segment_bytes, limit_bytes, reserve_bytes }
 }
 
-/// The disks of the journal, the quarantine and the hold log.
+/// The disks of the journal, the quarantine, the hold log, and of the targets' backlogs.
 #[derive(Clone)]
 pub(crate) struct Disks {
     pub(crate) journal: SimDisk,
     pub(crate) quarantine: SimDisk,
     pub(crate) hold: SimDisk,
+    pub(crate) backlogs: [SimDisk; 3],
     /// Of a segment of the journal.
     segment_bytes: u64,
 }
@@ -147,23 +154,50 @@ pub(crate) struct Disks {
 impl Disks {
     pub(crate) fn new(seed: u64, segment_bytes: u64) -> Self {
         let disk = |n: u64| SimDisk::new(seed.wrapping_add(n));
-        Self { journal: disk(1), quarantine: disk(2), hold: disk(3), segment_bytes }
+        let backlogs = [4, 5, 6].map(disk);
+        Self { journal: disk(1), quarantine: disk(2), hold: disk(3), backlogs, segment_bytes }
     }
 
-    pub(crate) fn all(&self) -> [&SimDisk; 3] {
-        [&self.journal, &self.quarantine, &self.hold]
+    pub(crate) fn all(&self) -> [&SimDisk; 6] {
+        let [first, second, third] = &self.backlogs;
+        [&self.journal, &self.quarantine, &self.hold, first, second, third]
+    }
+
+    fn each(&self, left: impl Fn(&SimDisk) -> SimDisk) -> Self {
+        let [journal, quarantine, hold] = [&self.journal, &self.quarantine, &self.hold].map(&left);
+        let backlogs = self.backlogs.each_ref().map(&left);
+        Self { journal, quarantine, hold, backlogs, segment_bytes: self.segment_bytes }
     }
 
     /// As a loss of power leaves them.
     pub(crate) fn after_crash(&self, seed: u64) -> Self {
-        let [journal, quarantine, hold] = self.all().map(|disk| disk.after_crash(seed));
-        Self { journal, quarantine, hold, segment_bytes: self.segment_bytes }
+        self.each(|disk| disk.after_crash(seed))
     }
 
     /// As a killed process leaves them.
     pub(crate) fn after_kill(&self) -> Self {
-        let [journal, quarantine, hold] = self.all().map(SimDisk::copy);
-        Self { journal, quarantine, hold, segment_bytes: self.segment_bytes }
+        self.each(SimDisk::copy)
+    }
+}
+
+/// A backlog on a simulated disk.
+struct Simulated(SimDisk);
+
+impl Home for Simulated {
+    fn is_there(&self) -> io::Result<bool> {
+        Ok(!self.0.list()?.is_empty())
+    }
+
+    fn open(&self) -> anyhow::Result<(Journal, Recovery)> {
+        let (journal, recovery) =
+            Journal::open(Arc::new(self.0.clone()), options(BACKLOG_SEGMENT_BYTES), &mut || 5)?;
+        anyhow::ensure!(!recovery.is_damaged(), "I1 what was synced is damaged: {recovery:?}");
+        Ok((journal, recovery))
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        self.0.list()?.iter().try_for_each(|name| self.0.remove(name))?;
+        self.0.sync_dir()
     }
 }
 
@@ -173,6 +207,7 @@ pub(crate) enum Part {
     Journal,
     SideLogs,
     Aggregates,
+    Backlogs,
     Relay(usize),
 }
 
@@ -181,6 +216,7 @@ pub(crate) struct Hub {
     committer: Committer,
     keeping: Keeping,
     aggregates: Work,
+    backlogs: Backlogs,
     relays: Vec<Relaying>,
     batch: Batch,
     pub(crate) ingress: Ingress,
@@ -250,17 +286,15 @@ impl Shared {
 
     fn relay(
         &self,
-        stage: &Stage,
+        backlog: &SimDisk,
         (target, bit): (&Target, TargetBit),
         keeper: &Arc<Keeper>,
         now: Instant,
-    ) -> Result<Relaying, Error> {
-        // Nothing is moved to a backlog here: there is none to open.
-        let open = Box::new(|| anyhow::bail!("there is no backlog"));
-        let directory = stage.directory.path().join("backlog").join(target.name);
-        let place = Place { target: target.name.to_owned(), bit, directory, open };
+    ) -> Result<(Lane, Relaying), Error> {
+        let home = Box::new(Simulated(backlog.clone()));
+        let place = Place { target: target.name.to_owned(), bit, home };
         let view = Arc::new(ArcSwap::from_pointee(RelayView::default()));
-        let (_, source, cursor) =
+        let (lane, source, cursor) =
             Lane::recover(place, &self.reader, &self.view.load(), Arc::clone(&view), now)?;
         target.meet_hub(cursor);
         let relay = Relay {
@@ -281,7 +315,7 @@ impl Shared {
             view,
             stop: Arc::default(),
         };
-        Ok(relay.start(cursor, now))
+        Ok((lane, relay.start(cursor, now)))
     }
 }
 
@@ -329,13 +363,22 @@ impl Hub {
         let (keeper, requests) = Keeper::new();
         let keeper = Arc::new(keeper);
         let (errands, asked) = sync_channel(limits::ERRANDS);
-        let relays = targets.iter().zip(&shared.bits.targets);
-        let relays = relays.map(|(target, bit)| shared.relay(stage, (target, *bit), &keeper, now));
-        let relays = relays.collect::<Result<Vec<_>, _>>()?;
+        let ways = targets.iter().zip(&shared.bits.targets).zip(&disks.backlogs);
+        let ways = ways.map(|((target, bit), disk)| shared.relay(disk, (target, *bit), &keeper, now));
+        let (lanes, relays) = ways.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         Ok(Self {
             committer,
             keeping: shared.keeping(&stage.state, side_logs, (requests, asked), leaving),
             aggregates: shared.aggregates(stage.book())?,
+            backlogs: Backlogs {
+                lanes,
+                inbox: Arc::clone(&shared.inbox),
+                watermark: Arc::clone(&shared.watermark),
+                journal: Arc::clone(&shared.view),
+                // Whoever is behind is moved.
+                crowded: 0,
+                stop: Arc::default(),
+            },
             relays,
             batch: Batch::default(),
             ingress: Ingress {
@@ -362,6 +405,7 @@ impl Hub {
             },
             Part::SideLogs => self.keeping.step(&mut self.batch, Patience::Never)?,
             Part::Aggregates => self.aggregates.step(&mut self.batch, Patience::Never)?,
+            Part::Backlogs => self.backlogs.turn(&mut self.batch, now).map(|_| true)?,
             Part::Relay(n) => match self.relays.get_mut(n) {
                 Some(relay) => relay.step(Patience::Never, now)?,
                 None => true,
@@ -407,6 +451,17 @@ impl Hub {
         // A queue that is full takes it another time.
         self.errands.try_send(Errand { log, what, why, pick, from: 0, dry_run: false, reply }).ok();
         told
+    }
+
+    /// A good part of a segment that is for nobody: what waits for a target is soon in an old one.
+    pub(crate) fn fill(&self) {
+        let mut records = ChunkBuilder::new(SEGMENT_BYTES as usize / 4);
+        for _ in 0..3 {
+            records.push(RecordKind::Boundary as u8, 0, &[&vec![0; FILLING]]).unwrap();
+            let (done, _) = oneshot::channel();
+            let (chunk, tally) = (records.finish(), Tally::default());
+            self.ingress.inbox.append(Append { chunk, tally, by: None, budget: None, done });
+        }
     }
 
     /// One record of the first target is counted that never was.

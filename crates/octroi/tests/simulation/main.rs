@@ -48,23 +48,30 @@ fn every_promise_holds_whatever_fails() {
     let seeds = |first: u64| {
         move || {
             let stage = Stage::new();
-            let (mut messages, mut lives, mut steps) = (0, 0, 0);
+            let (mut messages, mut lives, mut steps, mut backlogs) = (0, 0, 0, 0);
             for seed in (first..RUNS).step_by(usize::try_from(THREADS).unwrap()) {
                 let outcome = run(&stage, seed, ACTS, |_| {});
                 holds(seed, &outcome);
                 messages += outcome.messages;
                 lives += outcome.lives;
                 steps += outcome.steps;
+                backlogs += outcome.backlogs;
             }
-            (messages, lives, steps)
+            (messages, lives, steps, backlogs)
         }
     };
+    let mut all = 0;
     let threads: Vec<_> = (0..THREADS).map(|first| thread::spawn(seeds(first))).collect();
     for thread in threads {
-        let (messages, lives, steps) = thread.join().unwrap();
-        println!("{messages} messages, {lives} lives, {steps} steps, {:?}", began.elapsed());
+        let (messages, lives, steps, backlogs) = thread.join().unwrap();
+        println!(
+            "{messages} messages, {lives} lives, {steps} steps, {backlogs} backlogs, {:?}",
+            began.elapsed()
+        );
         assert!(messages > 0 && lives > 0);
+        all += backlogs;
     }
+    assert!(all > 100, "{all} targets lagged far enough behind to get a backlog");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use octroi_journal::sim::{Fault, Random};
+use octroi_journal::sim::{Fault, Random, SimDisk};
 use octroi_policy::Timestamp;
 use tokio::runtime::EnterGuard;
 use tokio::time::Instant;
@@ -35,6 +35,8 @@ pub(crate) struct Outcome {
     pub(crate) messages: usize,
     pub(crate) lives: usize,
     pub(crate) steps: u64,
+    /// Targets that have a backlog, or had one since the last start.
+    pub(crate) backlogs: usize,
 }
 
 /// A run under way.
@@ -240,7 +242,7 @@ impl<'s> World<'s> {
     }
 
     fn break_a_disk(&mut self) {
-        let disk = self.below(3);
+        let disk = self.below(6);
         let (call, sync) = (self.random.next() % 24, self.random.next() % 6);
         let fault = self.below(5);
         self.note(&format!("disk {disk} fails {fault} {call} {sync}"));
@@ -267,8 +269,9 @@ impl<'s> World<'s> {
                 self.step(Part::Relay(relay));
             }
             300..340 => self.step(Part::SideLogs),
-            340..345 => self.step(Part::Aggregates),
-            345..370 => {
+            340..343 => self.step(Part::Aggregates),
+            343..350 => self.step(Part::Backlogs),
+            350..370 => {
                 let (publisher, now) = (self.below(3), self.now());
                 self.publishers[publisher].hear(now);
             }
@@ -276,7 +279,8 @@ impl<'s> World<'s> {
                 let micros = [1_000, 30_000, 300_000, 20 * SECOND][self.below(4)];
                 self.pass(micros);
             }
-            382..385 => self.pass(8 * HOUR),
+            382..384 => self.pass(8 * HOUR),
+            384 => drop(self.hub.as_ref().map(Hub::fill)),
             385..391 => self.change_mood(),
             391..394 => {
                 let variant = Variant::ALL[self.below(Variant::ALL.len())];
@@ -360,6 +364,8 @@ impl<'s> World<'s> {
     }
 
     pub(crate) fn outcome(self) -> Outcome {
+        let has_one = |disk: &&SimDisk| disk.allocated() > 0;
+        let backlogs = self.disks.backlogs.iter().filter(has_one).count();
         let oracle = self.watch.see();
         Outcome {
             trace: oracle.trace(),
@@ -368,12 +374,20 @@ impl<'s> World<'s> {
             messages: oracle.sent.len(),
             lives: self.lives,
             steps: self.steps,
+            backlogs,
         }
     }
 }
 
-const PARTS: [Part; 6] =
-    [Part::Journal, Part::SideLogs, Part::Relay(0), Part::Relay(1), Part::Relay(2), Part::Aggregates];
+const PARTS: [Part; 7] = [
+    Part::Journal,
+    Part::SideLogs,
+    Part::Relay(0),
+    Part::Relay(1),
+    Part::Relay(2),
+    Part::Aggregates,
+    Part::Backlogs,
+];
 
 /// A whole run: `acts` things happen, then it heals and is judged.
 pub(crate) fn run(stage: &Stage, seed: u64, acts: usize, plant: impl FnOnce(&mut World<'_>)) -> Outcome {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::super::leave::Leaving;
 use super::super::*;
-use crate::backlog::{Lane, Place as BacklogPlace, Source};
+use crate::backlog::{Directory, Lane, Place as BacklogPlace, Source};
 use crate::clock::Clock;
 use crate::committer::{Append, Committer, Control, JournalView};
 use crate::gate::tests::{CAMERA, Edits, Key, at, compiled};
@@ -338,7 +338,8 @@ impl Hub {
                 Options { hub: "hub-1".into(), segment_bytes, limit_bytes: 64 << 20, reserve_bytes };
             Ok(Journal::open(Arc::new(RealDisk::new(&path)?), options, &mut || 5)?)
         };
-        let place = BacklogPlace { target: target.to_owned(), bit, directory, open: Box::new(open) };
+        let home = Box::new(Directory { path: directory, open });
+        let place = BacklogPlace { target: target.to_owned(), bit, home };
         Lane::recover(place, &self.reader, &self.view.load(), Arc::clone(view), Instant::now()).unwrap()
     }
 
