@@ -130,10 +130,10 @@ fn ids(policy: &Policy) -> Vec<String> {
 /// The least that takes the chunks of a run: disks are copied at each loss of power.
 pub(crate) const SEGMENT_BYTES: u64 = 512 << 10;
 
+/// Of a backlog: what waits in a journal of a simulation fits into a quarter of it.
+const BACKLOG_SEGMENT_BYTES: u64 = 2 << 20;
 /// A fifth of a segment.
 const FILLING: usize = 100 << 10;
-/// A read of the journal fits into a quarter of it.
-const BACKLOG_SEGMENT_BYTES: u64 = 4 << 20;
 
 fn options(segment_bytes: u64) -> Options {
     let (limit_bytes, reserve_bytes) = (16 * segment_bytes, segment_bytes);
