@@ -57,7 +57,7 @@ impl Proxy {
         self.shared.swallows.store(false, Ordering::SeqCst);
     }
 
-    /// Bytes from clients that reached the broker.
+    /// Bytes from clients that were passed on to the broker.
     pub fn passed(&self) -> u64 {
         self.shared.passed.load(Ordering::SeqCst)
     }
@@ -100,8 +100,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, era: u64, shared: &Shared, count
         match from.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => {
-                to.write_all(&buffer[..n])?;
+                // Before they are there: whoever has read them finds them counted.
                 shared.passed.fetch_add(if counted { n as u64 } else { 0 }, Ordering::SeqCst);
+                to.write_all(&buffer[..n])?;
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
             Err(error) => return Err(error),
