@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use octroi_tests::hub::Hub;
 use octroi_tests::load::wire::{Answer, Wire, publish};
-use octroi_tests::load::{Load, Plan, Qos, Stream, Version};
+use octroi_tests::load::{Load, Outcome, Plan, Qos, Sent, Stream, Version};
 use octroi_tests::oracle::judge_archives;
 use octroi_tests::probe::Probe;
 use octroi_tests::process::wait_until;
@@ -54,30 +54,44 @@ fn filled(hub: &Hub, loads: &[Load]) {
     });
 }
 
-/// What a publisher of one message is told by a hub that has no room for it. (A small one may still find some.)
+/// What a publisher is told by a hub that has no room for its message. The group that was too large may have
+/// been another's, and gone with its connection: what still finds room then is acknowledged, and the next one is
+/// told. Gives what it published, as of `stream`, the first of the judge's.
 #[track_caller]
-fn is_told(hub: &Hub, version: Version, stream: &Stream, client: &str) {
+fn is_told(hub: &Hub, version: Version, stream: &Stream, (client, run): (&str, u64)) -> Outcome {
     let mut wire = Wire::connect(hub.mqtt(), version, client, stream.user).unwrap();
-    let mut packet = Vec::new();
     let (topic, payload) = (stream.topic.replace("%N%", "99"), stream.payload.replace("%N%", "99"));
-    publish(
-        (version, Qos::AtLeastOnce),
-        1,
-        false,
-        &topic,
-        payload.replace("%ID%", "1").as_bytes(),
-        &mut packet,
-    );
-    wire.send(&packet).unwrap();
-    let told = wire.answer(Duration::from_secs(15));
-    match version {
-        Version::V5 => {
-            assert_eq!(told.unwrap(), Some(Answer::Disconnect(0x97)), "quota exceeded, and no ack")
-        }
-        Version::V311 => {
-            told.expect_err("3.1.1 has no word for it: the connection ends, and no ack");
+    let mut sent = Vec::new();
+    // A segment has no room for more of them.
+    for packet_id in 1..=50 {
+        let id = 770_000_000_000_000 + run * 10_000_000_000 + u64::from(packet_id);
+        let (payload, mut packet) = (payload.replace("%ID%", &id.to_string()), Vec::new());
+        publish((version, Qos::AtLeastOnce), packet_id, false, &topic, payload.as_bytes(), &mut packet);
+        wire.send(&packet).unwrap();
+        sent.push(Sent { id, stream: 0, attempts: 1, acknowledged: false, refused: None });
+        match (version, wire.answer(Duration::from_secs(15))) {
+            (_, Ok(Some(Answer::Ack { packet, reason: 0 }))) => {
+                assert_eq!(packet, packet_id);
+                sent.last_mut().unwrap().acknowledged = true;
+            }
+            (Version::V5, told) => {
+                assert_eq!(told.unwrap(), Some(Answer::Disconnect(0x97)), "quota exceeded, and no ack");
+                return Outcome { connections: vec![sent], ..Outcome::default() };
+            }
+            (Version::V311, told) => {
+                told.expect_err("3.1.1 has no word for it: the connection ends, and no ack");
+                return Outcome { connections: vec![sent], ..Outcome::default() };
+            }
         }
     }
+    panic!("all of them found room");
+}
+
+/// The same by publishers of both versions.
+#[track_caller]
+fn both_are_told(hub: &Hub) -> Vec<Outcome> {
+    let versions = [(Version::V5, ("told-5", 90)), (Version::V311, ("told-311", 91))];
+    versions.map(|(version, client)| is_told(hub, version, &pictures(200 << 10), client)).into()
 }
 
 /// How long until something is acknowledged again.
@@ -89,12 +103,13 @@ fn resumes(loads: &[Load]) -> Duration {
 }
 
 /// Targets come back, everything arrives, and nothing twice.
-fn arrives(hub: &Hub, streams: &[Stream], loads: Vec<Load>, title: &str) {
+fn arrives(hub: &Hub, streams: &[Stream], (loads, told): (Vec<Load>, Vec<Outcome>), title: &str) {
     policy::TARGETS.iter().for_each(|target| hub.clear(target));
     // An archive looks for its directory twice a minute at least.
     resumes(&loads);
-    let outcomes: Vec<_> = loads.into_iter().map(|load| load.stop(Duration::from_secs(90))).collect();
+    let mut outcomes: Vec<_> = loads.into_iter().map(|load| load.stop(Duration::from_secs(90))).collect();
     assert!(outcomes.iter().all(|outcome| outcome.messages().all(|sent| sent.acknowledged)));
+    outcomes.extend(told);
     judge_archives(hub, streams, &outcomes, Duration::from_secs(180)).assert_kept(title);
 }
 
@@ -112,15 +127,14 @@ fn on_a_full_disk_publishers_are_told_and_the_hub_resumes_by_itself_and_loses_no
     let streams = full();
     let loads = loads(&hub, &streams);
     filled(&hub, &loads);
-    is_told(&hub, Version::V5, &pictures(200 << 10), "told-5");
-    is_told(&hub, Version::V311, &pictures(200 << 10), "told-311");
+    let told = both_are_told(&hub);
     fs::remove_file(&filler).unwrap();
     let back = resumes(&loads);
     // Full again, and this time it is the targets that make room.
     filled(&hub, &loads);
     report::table("a disk of 64 MiB is full", &[("resumed after", format!("{:.2} s", back.as_secs_f32()))]);
     assert!(back < Duration::from_secs(5), "it took {back:?} to go on");
-    arrives(&hub, &streams, loads, "a full disk, twice");
+    arrives(&hub, &streams, (loads, told), "a full disk, twice");
     assert_eq!(hub.process().id(), process);
     assert!(hub.process().ended().is_none(), "without a restart");
 }
@@ -133,9 +147,8 @@ fn at_the_journals_limit_publishers_are_told_and_the_hub_resumes_by_itself_and_l
     let streams = full();
     let loads = loads(&hub, &streams);
     filled(&hub, &loads);
-    is_told(&hub, Version::V5, &pictures(200 << 10), "told-5");
-    is_told(&hub, Version::V311, &pictures(200 << 10), "told-311");
-    arrives(&hub, &streams, loads, "a full journal");
+    let told = both_are_told(&hub);
+    arrives(&hub, &streams, (loads, told), "a full journal");
 }
 
 /// Doubts, each of them large.
@@ -177,14 +190,14 @@ fn one_source_that_fills_the_quarantine_and_its_share_of_the_journal_holds_up_no
         // What is still open was never acknowledged, and stays its publisher's.
         assert_eq!(load.stop(Duration::from_secs(1)).disordered_acks, 0);
     });
-    is_told(&hub, Version::V5, &flood[0], "flooder-5");
-    is_told(&hub, Version::V311, &flood[0], "flooder-311");
+    assert_eq!(is_told(&hub, Version::V5, &flood[0], ("flooder-5", 90)).acknowledged(), 0);
+    assert_eq!(is_told(&hub, Version::V311, &flood[0], ("flooder-311", 91)).acknowledged(), 0);
     assert_ne!(hub.cli_json(&["status"])["journal"]["full"], true, "there is room for the others");
     drop(probe);
     // A restart knows what the source's messages take.
     hub.kill();
     hub.run();
-    is_told(&hub, Version::V5, &flood[0], "flooder-again");
+    assert_eq!(is_told(&hub, Version::V5, &flood[0], ("flooder-again", 92)).acknowledged(), 0);
     let probe = Probe::start(hub.mqtt(), &policy::WASTE, Version::V311, Duration::from_millis(10));
     assert!(probe.during(|| std::thread::sleep(time)).1.count() > 0);
     within(1.2, "acknowledgements beside a source that stands at its share of the journal", &measured);
