@@ -455,7 +455,7 @@ impl Hub {
 
     /// A good part of a segment that is for nobody: what waits for a target is soon in an old one.
     pub(crate) fn fill(&self) {
-        let mut records = ChunkBuilder::new(SEGMENT_BYTES as usize / 4);
+        let mut records = ChunkBuilder::new(FILLING);
         for _ in 0..3 {
             records.push(RecordKind::Boundary as u8, 0, &[&vec![0; FILLING]]).unwrap();
             let (done, _) = oneshot::channel();
