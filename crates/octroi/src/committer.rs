@@ -69,6 +69,8 @@ pub struct Committer {
     metrics: Arc<Metrics>,
     /// Chunks that found no room, oldest first.
     waiting: VecDeque<Append>,
+    /// Something that waited was let go since new chunks were last taken.
+    let_go: bool,
     /// Chunks of senders whose messages take their share of the journal.
     parked: Parked,
     /// What a full disk put off.
@@ -129,6 +131,7 @@ impl Committer {
             view,
             metrics,
             waiting: VecDeque::new(),
+            let_go: false,
             parked: Parked::new(share),
             deferred: VecDeque::new(),
             owed: BTreeMap::new(),
@@ -204,10 +207,15 @@ impl Committer {
         }
         self.stage_progress(&mut group);
         self.stage_notes(&mut group);
-        // What waited for room and whose publisher was told to keep it, or is gone, comes again by itself.
-        // A new chunk is written whoever is left to be told.
+        // What waited for room and whose publisher was told to keep it, or is gone, comes again by itself. A new
+        // chunk is written whoever is left to be told, unless it came behind such a one: it would overtake what
+        // comes again.
+        let waited = self.waiting.len();
         self.waiting.retain(|append| !append.done.is_closed());
-        self.waiting.extend(chunks);
+        self.let_go |= self.waiting.len() < waited;
+        let behind = self.let_go && !chunks.is_empty();
+        self.waiting.extend(chunks.into_iter().filter(|append| !behind || !append.done.is_closed()));
+        self.let_go &= !behind;
         self.parked.give_back(&self.ledger.usage, &mut self.waiting);
         self.stage_chunks(&mut group);
 
