@@ -182,8 +182,7 @@ impl Lane {
         relay: Arc<ArcSwap<RelayView>>,
         now: Instant,
     ) -> anyhow::Result<(Self, Source, u64)> {
-        let known = view.targets.iter().find(|(_, bit, _)| *bit == place.bit);
-        let cursor = known.map_or(0, |(_, _, cursor)| *cursor);
+        let cursor = view.cursor(place.bit);
         let served = view.ledger.served.get(&place.bit.index()).copied();
         let mut log = None;
         let is_there = place.home.is_there();

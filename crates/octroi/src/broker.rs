@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use octroi_mqtt::{End, Heard, Progress, Publish, Subscriber};
-use octroi_policy::{SourceIx, Text, Timestamp};
+use octroi_mqtt::{End, Heard, Progress, Subscriber};
+use octroi_policy::{Text, Timestamp};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -319,7 +319,7 @@ impl<'a> Conversation<'a> {
                         ingress.take(
                             &mut self.intake,
                             &active,
-                            &arrived(sender, &publish, now, received, source),
+                            &Arrived::publish(sender, &publish, now, received, source),
                         );
                         if self.intake.is_full() {
                             hand_over(self.broker, ingress, (&mut self.intake, &mut self.pending), &active)
@@ -331,7 +331,7 @@ impl<'a> Conversation<'a> {
                         ingress.refuse(
                             &mut self.intake,
                             &active,
-                            &arrived(sender, &publish, now, received, source),
+                            &Arrived::publish(sender, &publish, now, received, source),
                             why,
                         );
                     }
@@ -397,16 +397,6 @@ impl<'a> Conversation<'a> {
         });
         written.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
     }
-}
-
-fn arrived<'a>(
-    sender: &'a Sender,
-    publish: &'a Publish,
-    at: Instant,
-    received: Timestamp,
-    source: Option<SourceIx>,
-) -> Arrived<'a> {
-    Arrived { sender, message: &publish.message, publish: Some(publish), at, received, source }
 }
 
 /// Hands over what has gathered. `None`: it found no room in time, and behind it nothing may go.

@@ -81,6 +81,20 @@ pub struct Arrived<'a> {
     pub source: Option<SourceIx>,
 }
 
+impl<'a> Arrived<'a> {
+    /// A message as it was published: there is one who waits to be told.
+    #[must_use]
+    pub fn publish(
+        sender: &'a Sender,
+        publish: &'a Publish,
+        at: Instant,
+        received: Timestamp,
+        source: Option<SourceIx>,
+    ) -> Self {
+        Self { sender, message: &publish.message, publish: Some(publish), at, received, source }
+    }
+}
+
 /// Why a publish is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct Refused {

@@ -13,10 +13,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use octroi_mqtt::{
-    Ack, CloseReason, Connect, ConnectRefusal, DisconnectReason, Event, Grant, Limits, Progress, Publish,
-    Session, Version, Will,
+    Ack, CloseReason, Connect, ConnectRefusal, DisconnectReason, Event, Grant, Limits, Progress, Session,
+    Version, Will,
 };
-use octroi_policy::{SourceIx, Timestamp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -218,7 +217,7 @@ impl Conversation<'_> {
                     Event::Publish(publish) => {
                         fail_point::reached("session.decoded");
                         if let Some(peer) = &self.peer {
-                            let arrived = arrived(&peer.sender, &publish, now, received, source);
+                            let arrived = Arrived::publish(&peer.sender, &publish, now, received, source);
                             self.shared.ingress.take(&mut self.intake, &active, &arrived);
                             if self.intake.is_full() {
                                 self.hand_over(&active, until).await;
@@ -227,7 +226,7 @@ impl Conversation<'_> {
                     }
                     Event::Inadmissible(publish, why) => {
                         if let Some(peer) = &self.peer {
-                            let arrived = arrived(&peer.sender, &publish, now, received, source);
+                            let arrived = Arrived::publish(&peer.sender, &publish, now, received, source);
                             self.shared.ingress.refuse(&mut self.intake, &active, &arrived, why);
                         }
                     }
@@ -538,16 +537,6 @@ impl Conversation<'_> {
             pending.done.await.ok();
         }
     }
-}
-
-fn arrived<'a>(
-    sender: &'a Sender,
-    publish: &'a Publish,
-    at: Instant,
-    received: Timestamp,
-    source: Option<SourceIx>,
-) -> Arrived<'a> {
-    Arrived { sender, message: &publish.message, publish: Some(publish), at, received, source }
 }
 
 fn front(pending: &mut VecDeque<Pending>) -> &mut Pending {

@@ -99,11 +99,7 @@ impl Clients {
     pub fn load(authorities: &Material, lists: Option<&Material>, now: Timestamp) -> Result<Self, Refusal> {
         let certificates: Vec<CertificateDer<'static>> = pem(authorities, Kind::Authority)?;
         let mut ends: Vec<End> = dates(&certificates, authorities.path(), now)?.into_iter().collect();
-        let mut roots = RootCertStore::empty();
-        for authority in &certificates {
-            let added = roots.add(authority.clone());
-            added.map_err(|error| unusable(authorities.path(), Kind::Authority, &error))?;
-        }
+        let roots = roots(&certificates, authorities.path())?;
         let provider = Arc::new(default_provider());
         let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         if let Some(file) = lists {
@@ -219,6 +215,16 @@ pub(crate) fn pem<T: PemObject>(file: &Material, kind: Kind) -> Result<Vec<T>, R
     let items = T::pem_slice_iter(file.bytes()?).collect::<Result<Vec<T>, _>>();
     let items = items.map_err(|error| unusable(file.path(), kind, &error))?;
     if items.is_empty() { Err(unusable(file.path(), kind, &"no such PEM block")) } else { Ok(items) }
+}
+
+/// Trust in these authorities, which stand in the file at `path`.
+pub(crate) fn roots(authorities: &[CertificateDer<'static>], path: &Path) -> Result<RootCertStore, Refusal> {
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        let added = roots.add(authority.clone());
+        added.map_err(|error| unusable(path, Kind::Authority, &error))?;
+    }
+    Ok(roots)
 }
 
 pub(crate) fn unusable(path: &Path, kind: Kind, error: &dyn fmt::Display) -> Refusal {

@@ -3,23 +3,19 @@
 
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::CertificateDer;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::clock::Clock;
 use crate::config::BrokerTls;
 use crate::identity::material::{Material, Refusal};
-use crate::tls::{Kind, Pair, WallClock, pem, unusable};
+use crate::tls::{Kind, Pair, WallClock, pem, roots, unusable};
 
 /// What a handshake goes by. Blocking.
 pub(super) fn client(tls: &BrokerTls, clock: &Arc<dyn Clock>) -> Result<Arc<ClientConfig>, Refusal> {
     let bad = |error: rustls::Error| unusable(&tls.ca, Kind::Authority, &error);
-    let mut roots = RootCertStore::empty();
-    for authority in pem::<CertificateDer<'static>>(&Material::read(&tls.ca), Kind::Authority)? {
-        roots.add(authority).map_err(bad)?;
-    }
+    let roots = roots(&pem(&Material::read(&tls.ca), Kind::Authority)?, &tls.ca)?;
     let time = Arc::new(WallClock(Arc::clone(clock)));
     let builder = ClientConfig::builder_with_details(Arc::new(default_provider()), time)
         .with_safe_default_protocol_versions()

@@ -75,12 +75,17 @@ pub struct JournalView {
 }
 
 impl JournalView {
+    /// Where the journal's cursor of a target is; 0: there is no such target.
+    #[must_use]
+    pub fn cursor(&self, bit: TargetBit) -> u64 {
+        self.targets.iter().find(|(_, known, _)| *known == bit).map_or(0, |(_, _, cursor)| *cursor)
+    }
+
     /// Where a reader of the journal takes up at a start: everything below is done with, and counted. A torn
     /// group may have kept the totals and not the cursor.
     #[must_use]
     pub fn position(&self, bit: TargetBit) -> u64 {
-        let cursor =
-            self.targets.iter().find(|(_, known, _)| *known == bit).map_or(0, |(_, _, cursor)| *cursor);
+        let cursor = self.cursor(bit);
         cursor.max(self.served(bit, cursor))
     }
 
