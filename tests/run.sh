@@ -35,6 +35,7 @@ stage() {
     printf '\n== %s\n' "$name"
     "$@" 2>&1 | tee "$log"
     code=${PIPESTATUS[0]}
+    [ "$code" -eq 0 ] || failures "$name" "$log" >>"$logs/failures"
     read -r p f i < <(awk '/^test result: /{ for (n = 2; n <= NF; n++) {
         if ($n ~ /^passed/) p += $(n-1); if ($n ~ /^failed/) f += $(n-1); if ($n ~ /^ignored/) i += $(n-1) } }
         END { print p+0, f+0, i+0 }' "$log")
@@ -43,6 +44,13 @@ stage() {
     failed=$((failed + f))
     times+=("$(printf '%5d s  %s%s' $((SECONDS - start)) "$name" "$([ "$code" -eq 0 ] || echo '  FAILED')")")
     return "$code"
+}
+
+# failures STAGE LOG: the first lines of what each failed test printed; of a stage without tests, the end.
+failures() {
+    printf -- '-- %s\n' "$1"
+    awk '/^---- .* stdout ----$/ { left = 40; found = 1 } left-- > 0 { print substr($0, 1, 1000) }
+        END { exit !found }' "$2" || tail -n 40 "$2"
 }
 
 # needs COMMAND PACKAGE: the package joins the list unless the command is there.
@@ -142,6 +150,10 @@ if [ -n "${OCTROI_LONG:-}" ]; then
     stage "planted faults" tests/planted-faults.sh
 fi
 
+if [ -s "$logs/failures" ]; then
+    printf '\n== what failed, again\n'
+    cat "$logs/failures"
+fi
 printf '\n== times\n'
 printf '%s\n' "${times[@]}"
 printf '\n== not run\n'

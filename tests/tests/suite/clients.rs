@@ -285,7 +285,11 @@ fn a_bridge_loses_nothing_that_its_broker_acknowledged_while_the_hub_is_stopped_
     }
     let outcomes = [load.stop(Duration::from_secs(60))];
     let verdict = judge_arrived(&[&hub], &streams, &outcomes, Duration::from_secs(90));
-    let figures = [("ends of the hub", rounds.to_string())];
+    // Seen on the wire of mosquitto 2.0.11: what is published while its bridge comes back can leave before what it
+    // had queued. The order that the hub itself keeps is judged where its publishers keep theirs.
+    let figures = [
+        ("ends of the hub", rounds.to_string()),
+        ("places where the bridge may have changed the order", verdict.disordered.len().to_string()),
+    ];
     verdict.assert_arrived("a mosquitto bridge at QoS 1, the hub killed and stopped by turns", &figures);
-    assert_eq!(verdict.disordered, [""; 0], "a bridge keeps the order");
 }
