@@ -199,7 +199,9 @@ level = "warn"
 "#
     );
     for target in TARGETS {
-        text += &format!("\n[outlet.{target}]\nkind = \"archive\"\ndirectory = \"archive/{target}\"\n");
+        text += &format!(
+            "\n[outlet.{target}]\nkind = \"archive\"\ndirectory = \"archive/{target}\"\nlinger_ms = 500\n"
+        );
     }
     text
 }

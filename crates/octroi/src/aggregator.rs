@@ -17,6 +17,7 @@
 
 mod book;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -211,7 +212,15 @@ impl Work {
         let (policies, keys) = (Arc::clone(&self.of.policies), Arc::clone(&self.of.keys));
         let active = policies.current();
         let now = self.of.clock.now();
-        let gate = Gate { policies: &policies, active: &active, target: "", origin: "", now, keys: &*keys };
+        let gate = Gate {
+            policies: &policies,
+            active: &active,
+            target: "",
+            origin: "",
+            now,
+            keys: &*keys,
+            scratch: RefCell::default(),
+        };
         for entry in batch.iter().filter(|entry| entry.kind == RecordKind::Message as u8) {
             if entry.seq < self.book.cursor {
                 continue;

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::admission::Caps;
 use crate::limits;
@@ -122,6 +123,8 @@ pub enum OutletConfig {
     Archive {
         /// Where.
         directory: PathBuf,
+        /// How long a batch waits to fill.
+        linger: Duration,
     },
     /// A Kafka cluster.
     Kafka(Box<KafkaConfig>),
@@ -419,8 +422,14 @@ fn check_outlet(
 ) -> Result<OutletConfig, ConfigError> {
     let key = |name: &str| format!("outlet.{target}.{name}");
     match raw {
-        raw::RawOutlet::Archive { directory } => {
-            Ok(OutletConfig::Archive { directory: secrets.base.join(directory) })
+        raw::RawOutlet::Archive { directory, linger_ms } => {
+            let linger = linger_ms.map(|millis| Duration::from_millis(millis.into()));
+            let linger = linger.unwrap_or(limits::ARCHIVE_AGE);
+            if linger > limits::ARCHIVE_AGE_MOST {
+                let most = limits::ARCHIVE_AGE_MOST.as_millis();
+                return wrong(key("linger_ms"), format!("an archive's batch waits {most} ms at most"));
+            }
+            Ok(OutletConfig::Archive { directory: secrets.base.join(directory), linger })
         }
         raw::RawOutlet::Kafka {
             brokers,
@@ -587,6 +596,7 @@ mod tests {
             ("id = \"hub-1\"", "", "`hub.id`: is missing"),
             ("kind = \"archive\"", "kind = \"archiv\"", "unknown variant"),
             ("directory = \"dc\"", "directry = \"dc\"", "directry"),
+            ("directory = \"dc\"", "directory = \"dc\"\nlinger_ms = 10001", "waits 10000 ms at most"),
             ("[hub]", "[journal]\nlimit = \"1 MiB\"\n[hub]", "below the least"),
             ("[hub]", "[journal]\nlimit = \"many\"\n[hub]", "is no size"),
             ("[hub]", "[journal]\nhold_limit = \"63 MiB\"\n[hub]", "`journal.hold_limit`"),

@@ -12,12 +12,14 @@
 
 mod aggregate;
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use octroi_policy::ast::Format;
+use octroi_policy::json::Scratch;
 use octroi_policy::{
-    CopyInfo, CopyIx, Decision, KeySource, Label, Policy, SourceIx, SpaceIx, TargetIx, Timestamp,
-    TransformInput, TransformPlan, Transformed, read,
+    CopyInfo, CopyIx, Decision, Facts, KeySource, Label, Policy, SourceIx, SpaceIx, TargetIx, Timestamp,
+    TransformInput, TransformPlan, Transformed, read_with,
 };
 
 use crate::outlet::Event;
@@ -125,6 +127,8 @@ pub struct Gate<'a> {
     pub now: Timestamp,
     /// Pseudonymisation keys.
     pub keys: &'a dyn KeySource,
+    /// Memory from one message to the next.
+    pub scratch: RefCell<Scratch>,
 }
 
 /// The ways out of one record, and the label that they were allowed for.
@@ -194,7 +198,7 @@ impl Gate<'_> {
         let source = self.source(message)?;
         let input = message.input(source, self.now);
         // The decision's borrowed parts (device, time) are the record's own; only outcome and label matter here.
-        let decision = self.active.policy.decide(&input);
+        let decision = self.active.policy.decide_with(&input, &mut self.scratch.borrow_mut());
         Some(Decision {
             outcome: decision.outcome,
             label: decision.label,
@@ -292,6 +296,12 @@ impl Gate<'_> {
         format!("{hub}/{generation:016x}/{seq}")
     }
 
+    /// What a message's payload holds.
+    fn read<'m>(&self, format: Format, message: &Message<'m>) -> Result<Facts<'m>, Withheld> {
+        read_with(format, message.topic, message.payload, &mut self.scratch.borrow_mut())
+            .map_err(|_| Withheld::TransformRefused)
+    }
+
     /// The transformed copy of a message; `event` is the original as it would leave.
     fn make(
         &self,
@@ -301,7 +311,7 @@ impl Gate<'_> {
         rule: &CopyInfo,
         plan: &TransformPlan,
     ) -> Result<Transformed, Withheld> {
-        let facts = read(format, message.topic, message.payload).map_err(|_| Withheld::TransformRefused)?;
+        let facts = self.read(format, message)?;
         let input = TransformInput {
             facts: &facts,
             payload: message.payload,

@@ -142,7 +142,7 @@ impl Keys {
             return Err(KeyError::Short { reference: reference.to_owned(), bytes: secret.len() });
         }
         let id = blake3::hash(&secret).to_hex().get(..8).unwrap_or_default().to_owned();
-        let key = PseudonymKey { id, secret };
+        let key = PseudonymKey::new(&id, &secret);
         read.insert(reference.to_owned(), key.clone());
         Ok(key)
     }
@@ -178,16 +178,15 @@ impl KeySource for Keys {
     }
 
     fn passing_key(&self, reference: &str, period: &Period<'_>) -> Option<PseudonymKey> {
-        let PseudonymKey { id, mut secret } = self.get(reference).ok()?;
+        let key = self.get(reference).ok()?;
         let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
         match passing.secret(reference, period) {
-            Ok(of_period) => secret.extend(of_period?),
+            Ok(of_period) => Some(key.extended(&of_period?)),
             Err(error) => {
                 tracing::error!(reference, %error, "the key of a period cannot be read or made");
-                return None;
+                None
             }
         }
-        Some(PseudonymKey { id, secret })
     }
 }
 
@@ -207,14 +206,17 @@ mod tests {
     fn a_key_of_a_period_is_made_of_both_secrets_and_gone_a_week_after_its_end() {
         const DAY: i64 = 86_400_000_000;
         let dir = tempfile::tempdir().unwrap();
-        let environment = Environment::from([("A".into(), "a".repeat(32)), ("B".into(), "b".repeat(32))]);
+        let environment = Environment::from([("A".into(), "a".repeat(32)), ("B".into(), "a".repeat(32))]);
         let keys = Keys::open(dir.path().join("keys"), dir.path(), &environment).unwrap();
         let period = Period { rotate: "P1D", end: Timestamp(20 * DAY) };
         keys.destroy_past(Timestamp(20 * DAY));
         let key = keys.passing_key("env:A", &period).unwrap();
         let always = keys.key("env:A", "").unwrap();
-        assert!(key.secret.starts_with(&always.secret) && key.secret.len() == 64 && key.id == always.id);
-        assert_ne!(keys.passing_key("env:B", &period).unwrap().secret[32..], key.secret[32..]);
+        let of_period =
+            fs::read(dir.path().join(format!("period-keys/env-A/P1D-{}.key", period.end.0))).unwrap();
+        assert_eq!(key, always.extended(&of_period));
+        assert_eq!(keys.key("env:B", ""), Some(always));
+        assert_ne!(keys.passing_key("env:B", &period).unwrap(), key, "each has a secret of its own");
         keys.destroy_past(Timestamp(27 * DAY - 1));
         assert_eq!(keys.passing_key("env:A", &period), Some(key));
         keys.destroy_past(Timestamp(27 * DAY));

@@ -75,8 +75,10 @@ pub const RELAY_IDLE: Duration = Duration::from_millis(200);
 pub const RELAY_POLL: Duration = Duration::from_millis(20);
 /// How often a relay puts its cursor on record while it moves.
 pub const CURSOR_EVERY: Duration = Duration::from_millis(200);
-/// How long an archive's batch waits to fill: what a reader of the archive is behind, at most.
+/// How long an archive's batch waits to fill where nothing is said: what a reader of the archive is behind.
 pub const ARCHIVE_AGE: Duration = or_under_fire(Duration::from_secs(5), Duration::from_millis(50));
+/// The most that it may be told to wait.
+pub const ARCHIVE_AGE_MOST: Duration = Duration::from_secs(10);
 /// Targets (the journal has 64 bits; three are the quarantine's, the hold's and the aggregates').
 pub const TARGETS: usize = 60;
 /// What a backlog takes at once; twice as much fits into its smallest frame.
@@ -84,7 +86,8 @@ pub const BACKLOG_CHUNK_BYTES: usize = 512 << 10;
 /// Size of a backlog's segment, before the cap of 1/16 of its limit: how far it can be from what waits.
 pub const BACKLOG_SEGMENT_BYTES: u64 = 8 << 20;
 /// A target that takes nothing for so long while it holds old segments back has what waits moved to its
-/// backlog; one that is known to be down, at once. An archive's batch may take [`ARCHIVE_AGE`].
+/// backlog; one that is known to be down, at once. An archive's batch may take
+/// [`ARCHIVE_AGE_MOST`].
 pub const LAGGARD_AFTER: Duration = Duration::from_secs(15);
 /// What `stop` waits for the outlets to finish what waits.
 pub const DRAIN: Duration = Duration::from_secs(25);

@@ -11,6 +11,7 @@
 mod asked;
 mod reports;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -427,6 +428,7 @@ impl Relay {
             origin: &origin,
             now,
             keys: &*keys,
+            scratch: RefCell::default(),
         };
         for entry in batch.iter() {
             if entry.seq < at.next {

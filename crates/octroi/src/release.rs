@@ -11,6 +11,8 @@
 //!
 //! INVARIANT: nothing goes that the policy in force does not route.
 
+use std::cell::RefCell;
+
 use octroi_policy::{KeySource, Outcome, PseudonymKey, Reason, Timestamp};
 
 use crate::gate::{Gate, Withheld};
@@ -71,6 +73,11 @@ pub fn was_judged(kept: &Kept<'_>, active: &Active, now: Timestamp) -> bool {
     kept.policy == active.policy64 && active.epoch(kept.since.date()) == active.epoch(now.date())
 }
 
+/// The gate of a target, to ask and not to pass.
+fn gate<'a>(target: &'a str, policies: &'a Policies, active: &'a Active, now: Timestamp) -> Gate<'a> {
+    Gate { policies, active, target, origin: "", now, keys: &NoKeys, scratch: RefCell::default() }
+}
+
 fn share<'a>(
     kept: &Kept<'_>,
     message: &Message<'a>,
@@ -78,7 +85,7 @@ fn share<'a>(
     active: &Active,
     now: Timestamp,
 ) -> Verdict<'a> {
-    let gate = Gate { policies, active, target: kept.target, origin: "", now, keys: &NoKeys };
+    let gate = gate(kept.target, policies, active, now);
     match gate.ways(message) {
         Err(withheld) => Verdict::Stays(withheld.name()),
         Ok(ways) if ways.open.is_empty() => Verdict::Stays(Withheld::NotAllowed.name()),
@@ -96,7 +103,7 @@ fn share<'a>(
 /// An aggregate that its target's gate withheld: what it says now.
 fn aggregate<'a>(kept: &Kept<'a>, policies: &Policies, active: &Active, now: Timestamp) -> Verdict<'a> {
     let Ok(made) = Aggregate::read(kept.message) else { return Verdict::Stays(Withheld::Unreadable.name()) };
-    let gate = Gate { policies, active, target: kept.target, origin: "", now, keys: &NoKeys };
+    let gate = gate(kept.target, policies, active, now);
     match (gate.pass_aggregate(kept.origin, &made, |_| ()), active.bit_of(kept.target)) {
         (Err(withheld), _) => Verdict::Stays(withheld.name()),
         (Ok(()), None) => Verdict::Stays(Withheld::TargetRemoved.name()),

@@ -18,7 +18,7 @@ impl KeySource for Keys {
 }
 
 fn keys() -> Keys {
-    Keys(Some(PseudonymKey { id: "k7".into(), secret: b"0123456789abcdef0123456789abcdef".to_vec() }))
+    Keys(Some(PseudonymKey::new("k7", b"0123456789abcdef0123456789abcdef")))
 }
 
 fn transform(steps: &str) -> Transform {
@@ -219,7 +219,7 @@ fn what_cannot_be_done_refuses_the_copy() {
     assert_eq!(refused(&facts, counter, None, &keys()), "commune_absent");
     assert_eq!(refused(&facts, counter, Some("35238"), &Keys(None)), "key_missing");
     for (id, secret) in [("k", 15), ("", 32), ("K", 32), ("a-b", 32), ("a234567890123456x", 32)] {
-        let weak = Keys(Some(PseudonymKey { id: id.into(), secret: vec![7; secret] }));
+        let weak = Keys(Some(PseudonymKey::new(id, &vec![7; secret])));
         assert_eq!(refused(&facts, counter, Some("35238"), &weak), "key_unusable", "{id} {secret}");
     }
     for other in ["", "{", "{\"device\":1}", "[1,2,3]", "{\"a\":\"", "{\"a\":\"\\", "5"] {
@@ -387,7 +387,7 @@ impl KeySource for Passing {
 
     fn passing_key(&self, reference: &str, period: &Period<'_>) -> Option<PseudonymKey> {
         let secret = [reference, period.rotate, &period.end.to_string()].concat().into_bytes();
-        (period.end > self.0).then(|| PseudonymKey { id: "p".into(), secret })
+        (period.end > self.0).then(|| PseudonymKey::new("p", &secret))
     }
 }
 

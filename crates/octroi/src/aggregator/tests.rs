@@ -50,7 +50,7 @@ struct Key;
 
 impl KeySource for Key {
     fn key(&self, _: &str, _: &str) -> Option<PseudonymKey> {
-        Some(PseudonymKey { id: "k7".into(), secret: vec![7; 32] })
+        Some(PseudonymKey::new("k7", &[7; 32]))
     }
 }
 
@@ -232,6 +232,7 @@ impl Hub {
             origin: "hub-1/0",
             now: self.work.of.clock.now(),
             keys: &Key,
+            scratch: RefCell::default(),
         };
         let mut reader = self.work.of.reader.at(0);
         let (mut batch, mut all) = (Batch::default(), Vec::new());

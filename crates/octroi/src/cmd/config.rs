@@ -88,7 +88,7 @@ fn rows(config: &Config) -> Vec<(String, String)> {
     }
     for (target, outlet) in &config.outlets {
         let to = match outlet {
-            OutletConfig::Archive { directory } => directory.display().to_string(),
+            OutletConfig::Archive { directory, .. } => directory.display().to_string(),
             OutletConfig::Kafka(kafka) => kafka.brokers.join(" "),
         };
         rows.push((format!("outlet.{target}"), format!("{} {to}", outlet.kind())));

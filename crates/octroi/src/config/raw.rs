@@ -165,6 +165,8 @@ pub enum RawOutlet {
     Archive {
         /// Where.
         directory: String,
+        /// How long a batch may wait to fill; default 5,000, at most 10,000.
+        linger_ms: Option<u32>,
     },
     /// A Kafka cluster.
     Kafka {
@@ -348,7 +350,10 @@ pub const KEYS: &[(&str, &str)] = &[
     ("outlet.<target>.headers", "kafka: `cloudevents` (default), `minimal`, `structured`"),
     ("outlet.<target>.topic", "kafka: template; default `{namespace}.{domain}.{level}.v1`"),
     ("outlet.<target>.compression", "kafka: `lz4` (default), `zstd`, `none`"),
-    ("outlet.<target>.linger_ms", "kafka: how long a batch may wait to fill; default 20"),
+    (
+        "outlet.<target>.linger_ms",
+        "how long a batch may wait to fill; default 20 for kafka, 5,000 for an archive (at most 10,000)",
+    ),
     ("outlet.<target>.tls.ca", "kafka: `file:` PEM authority"),
     ("outlet.<target>.tls.certificate", "kafka: `file:` PEM client certificate"),
     ("outlet.<target>.tls.key", "kafka: `file:` PEM client key"),

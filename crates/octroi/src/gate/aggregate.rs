@@ -5,7 +5,7 @@
 //! were together.
 
 use octroi_policy::aggregate::{Contribution, Contributor};
-use octroi_policy::{CopyInfo, CopyIx, Policy, TransformInput, read};
+use octroi_policy::{CopyInfo, CopyIx, Policy, TransformInput};
 
 use super::{Gate, Outgoing, Permit, Way, Ways, Withheld, markings};
 use crate::outlet::Event;
@@ -40,8 +40,7 @@ impl Gate<'_> {
         let source = self.source(message).and_then(|source| self.active.policy.sources().get(source.index()));
         let source = source.ok_or(Withheld::NotAllowed)?;
         let (domain, space) = self.decided(message).ok_or(Withheld::PolicyUnknown)?;
-        let facts =
-            read(source.format, message.topic, message.payload).map_err(|_| Withheld::TransformRefused)?;
+        let facts = self.read(source.format, message)?;
         let input = TransformInput {
             facts: &facts,
             payload: message.payload,

@@ -31,7 +31,7 @@ pub(crate) struct Key;
 
 impl KeySource for Key {
     fn key(&self, _: &str, _: &str) -> Option<PseudonymKey> {
-        Some(PseudonymKey { id: "k7".into(), secret: vec![7; 32] })
+        Some(PseudonymKey::new("k7", &[7; 32]))
     }
 }
 
@@ -119,6 +119,7 @@ impl Hub {
             origin: "hub-1/9f3c51d2a07be418",
             now: at(NOW),
             keys: &Key,
+            scratch: RefCell::default(),
         };
         ask(&gate)
     }

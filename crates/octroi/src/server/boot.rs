@@ -611,7 +611,7 @@ pub(super) fn note_epoch(inbox: &Inbox, active: &Active) -> Result<(), ActivateE
 fn open_outlet(target: &str, outlet: &OutletConfig, parts: &Parts) -> Result<Box<dyn Outlet>, Failure> {
     let context = |error: anyhow::Error| error.context(format!("the outlet of target `{target}`"));
     match outlet {
-        OutletConfig::Archive { directory } => {
+        OutletConfig::Archive { directory, linger } => {
             // A directory that cannot be made is the outlet's to report: a target that is down delays no start.
             if let Err(error) = fs::create_dir_all(directory) {
                 tracing::warn!(%error, directory = %directory.display(), "the archive's directory cannot be made");
@@ -620,7 +620,7 @@ fn open_outlet(target: &str, outlet: &OutletConfig, parts: &Parts) -> Result<Box
                 directory: directory.clone(),
                 hub: parts.config.hub.clone(),
                 generation: parts.generation,
-                batch: archive::BatchLimits { age: limits::ARCHIVE_AGE, ..archive::BatchLimits::default() },
+                batch: archive::BatchLimits { age: *linger, ..archive::BatchLimits::default() },
             });
             Ok(Box::new(archive.map_err(|error| context(error.into())).or_exit(Exit::Config)?))
         }

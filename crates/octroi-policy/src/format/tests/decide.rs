@@ -177,7 +177,7 @@ struct OneKey;
 
 impl KeySource for OneKey {
     fn key(&self, _: &str, _: &str) -> Option<PseudonymKey> {
-        Some(PseudonymKey { id: "k7".into(), secret: vec![7; 32] })
+        Some(PseudonymKey::new("k7", &[7; 32]))
     }
 }
 

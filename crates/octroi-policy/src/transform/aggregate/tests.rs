@@ -12,7 +12,7 @@ struct Key;
 
 impl KeySource for Key {
     fn key(&self, _: &str, _: &str) -> Option<PseudonymKey> {
-        Some(PseudonymKey { id: "k7".into(), secret: vec![7; 32] })
+        Some(PseudonymKey::new("k7", &[7; 32]))
     }
 }
 

@@ -59,7 +59,7 @@ async fn look<'a>(
     now: Timestamp,
 ) -> Checked {
     match outlet {
-        OutletConfig::Archive { directory } => archive::check(directory),
+        OutletConfig::Archive { directory, .. } => archive::check(directory),
         OutletConfig::Kafka(kafka) => {
             kafka.look(&kafka.topics(arriving), limits::mqtt().packet_bytes, now).await
         }
