@@ -124,7 +124,7 @@ impl Contest {
             for (peer, spread) in self.ratios(figure) {
                 let Spread { least, middle, most } = spread;
                 println!(
-                    "  {what} ÷ {peer:<20} {least:>8.2} {middle:>8.2} {most:>8.2}{}",
+                    "  {what:<28} ÷ {peer:<20} {least:>8.2} {middle:>8.2} {most:>8.2}{}",
                     verdict(bars, peer, middle)
                 );
             }
@@ -151,7 +151,7 @@ impl Contest {
         let ratios = self.figures().into_iter().flat_map(|(what, bars, figure)| {
             self.ratios(figure).into_iter().map(move |(peer, Spread { least, middle, most })| {
                 let bar = bars.iter().find(|bar| bar.peer == peer).map(|bar| bar.least);
-                json!({ "of": what.trim(), "peer": peer, "min": least, "median": middle, "max": most, "bar": bar })
+                json!({ "of": what, "peer": peer, "min": least, "median": middle, "max": most, "bar": bar })
             })
         });
         json!({
@@ -161,12 +161,16 @@ impl Contest {
         })
     }
 
-    fn figures(&self) -> [(&'static str, &'static [Bar], Figure); 3] {
-        [
-            ("messages/s                  ", self.rate_bars, Trial::rate),
-            ("messages/CPU-s              ", self.cpu_bars, Trial::per_cpu),
-            ("messages/CPU-s, broker's too", &[], Trial::per_cpu_with_broker),
-        ]
+    fn figures(&self) -> Vec<(&'static str, &'static [Bar], Figure)> {
+        let mut figures: Vec<(_, _, Figure)> = vec![
+            ("messages/s", self.rate_bars, Trial::rate),
+            ("messages/CPU-s", self.cpu_bars, Trial::per_cpu),
+        ];
+        // Where nobody has a broker before it, that is the same once more.
+        if self.contestants.iter().flat_map(|one| &one.trials).any(|trial| trial.broker_cpu > 0.0) {
+            figures.push(("messages/CPU-s, broker's too", &[], Trial::per_cpu_with_broker));
+        }
+        figures
     }
 
     /// The first contestant's figure ÷ each other's, of each round.

@@ -184,22 +184,6 @@ pub fn backlog(ground: &Ground, gib: u64) -> Outcome<Vec<(u64, Point)>> {
     Ok(points)
 }
 
-/// The processor, how many cores, memory and kernel, as `/proc` has them.
-///
-/// # Errors
-/// No `/proc`.
-pub fn machine() -> Outcome<String> {
-    let field = |text: &str, name: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
-        value.map_or_else(|| "?".to_owned(), |(_, value)| value.trim().to_owned())
-    };
-    let processor = field(&fs::read_to_string("/proc/cpuinfo")?, "model name");
-    let memory = field(&fs::read_to_string("/proc/meminfo")?, "MemTotal");
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let cores = std::thread::available_parallelism()?;
-    Ok(format!("{processor}, {cores} cores, {memory} of memory, Linux {}", kernel.trim()))
-}
-
 fn written(ground: &Ground, rules: usize, targets: usize) -> Outcome<PathBuf> {
     let path = ground.directory.join("policy.toml");
     policy::write(&path, rules, targets)?;

@@ -18,6 +18,7 @@ pub mod hub;
 pub mod journal;
 pub mod kafka;
 pub mod load;
+pub mod machine;
 pub mod mosquitto;
 pub mod peer;
 pub mod pipeline;

@@ -11,7 +11,7 @@ const PANEL: f64 = 170.0;
 const GAP: f64 = 40.0;
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 20.0;
-const TOP: f64 = 40.0;
+const TOP: f64 = 52.0;
 const BOTTOM: f64 = 50.0;
 
 /// One figure over all points.

@@ -110,7 +110,7 @@ fn verdict(count: f64, before: Option<f64>) -> String {
 fn per_message(part: &Counted, dir: &Path) -> Outcome<f64> {
     let (fewer, more) = (MESSAGES.0 / part.messages, MESSAGES.1 / part.messages);
     let grown = counted(part.name, more, dir)?.saturating_sub(counted(part.name, fewer, dir)?);
-    Ok(grown as f64 / ((more - fewer) * part.messages) as f64)
+    Ok((grown as f64 / ((more - fewer) * part.messages) as f64).round())
 }
 
 /// Instructions of a process that does so many rounds of a part.

@@ -4,12 +4,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use octroi_benches::growth::{self, Axis, Ground, Point, backlog};
 use octroi_benches::plot::{self, Panel};
 use octroi_benches::report::{median, quantile};
-use octroi_benches::{Outcome, disk};
+use octroi_benches::{Outcome, disk, machine};
 use serde_json::{Value, json};
 
 const USAGE: &str =
@@ -80,7 +80,7 @@ fn run(args: &Args) -> Outcome<()> {
     // A directory of this run's own: what another left is neither read nor removed.
     let dir = args.dir.canonicalize()?.join(std::process::id().to_string());
     fs::create_dir(&dir)?;
-    let machine = format!("{}; {file_system}; bare disk: {}", growth::machine()?, disk::measure(&dir)?);
+    let machine = format!("{}; {file_system}; bare disk: {}", machine::described()?, disk::measure(&dir)?);
     println!("{machine}");
     let ground = Ground { octroi: args.octroi.clone(), directory: dir.clone(), messages: args.messages };
     let mut all = Vec::new();
@@ -94,7 +94,7 @@ fn run(args: &Args) -> Outcome<()> {
     for series in &all {
         fs::write(args.out.join(format!("{}.svg", series.name)), plotted(series)?)?;
     }
-    let commit = commit();
+    let commit = machine::commit();
     let command: Vec<String> = std::env::args().skip(1).collect();
     let figures = json!({
         "machine": machine, "commit": commit, "arguments": command,
@@ -154,8 +154,8 @@ fn page(all: &[Series], machine: &str, commit: &str, command: &[String]) -> Stri
          The raw figures are in `growth.json`.\n\n{machine}.\n\n\
          Each point is a fresh hub under QoS 1 from `octroi bench` on the same machine: 200-byte JSON, 50 \
          connections, 5,000 publishes in flight, one rule, one archive, but for what the plot varies. A message \
-         counts once it is acknowledged, which is after its sync. Memory is the most that the hub's process had \
-         resident. Points are medians, bars the least and the most. Absolute figures are this machine's.\n"
+         counts once it is acknowledged, which is after its sync. CPU seconds are the hub's until the last \
+         PUBACK, memory is the most that its process had resident. Points are medians, bars the least and the most. Absolute figures are this machine's.\n"
     );
     for series in all {
         text += &format!("\n## {}\n\n![{}]({}.svg)\n\n", series.title, series.title, series.name);
@@ -176,12 +176,4 @@ fn page(all: &[Series], machine: &str, commit: &str, command: &[String]) -> Stri
         }
     }
     text
-}
-
-/// The commit that is measured, if Git knows one.
-fn commit() -> String {
-    let git = Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=12"]).output();
-    let said =
-        git.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    if said.is_empty() { "unknown".to_owned() } else { said }
 }

@@ -5,14 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::thread;
 
 use octroi_benches::contest::{Bar, Contest, Contestant, Trial};
 use octroi_benches::kafka::Kafka;
 use octroi_benches::load::Load;
 use octroi_benches::pipeline::{Care, Pipeline, Site};
 use octroi_benches::report::Run;
-use octroi_benches::{Outcome, disk, hub, peer, policy};
+use octroi_benches::{Outcome, disk, hub, machine, peer, policy};
 use serde_json::{Value, json};
 
 const USAGE: &str = "usage: peers [--octroi PATH] [--dir DIR] [--pairs N] [--messages N] [--kafka-messages N]
@@ -113,13 +112,11 @@ fn run(args: &Args) -> Outcome<()> {
     // A directory of this run's own: what another left is neither read nor removed.
     let dir = args.dir.canonicalize()?.join(std::process::id().to_string());
     fs::create_dir(&dir)?;
-    let cores = thread::available_parallelism()?;
+    let (machine, commit) = (machine::described()?, machine::commit());
     let raw = disk::measure(&dir)?;
-    println!("file system: {file_system}; {cores} cores, shared by all; {} rounds", args.pairs);
+    println!("{machine}, shared by all; file system: {file_system}; commit {commit}; {} rounds", args.pairs);
     println!("bare disk: {raw}");
-    let mut not_run: Vec<(String, String)> =
-        NOT_HAD.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())).collect();
-    let mut rows = Vec::new();
+    let (mut not_run, mut rows) = (Vec::new(), Vec::new());
     if args.rows != "kafka" {
         rows.push(brokers(args, &dir, &mut not_run)?);
     }
@@ -134,7 +131,7 @@ fn run(args: &Args) -> Outcome<()> {
     if let Some(path) = &args.json {
         let rows: Vec<Value> = rows.iter().map(Contest::to_json).collect();
         let all = json!({
-            "file_system": file_system, "cores": cores, "rounds": args.pairs,
+            "machine": machine, "commit": commit, "file_system": file_system, "rounds": args.pairs,
             "sync_us": { "p50": raw.sync_p50.as_micros(), "p99": raw.sync_p99.as_micros() },
             "rows": rows, "not_run": not_run,
         });
@@ -197,6 +194,7 @@ fn acknowledged(run: &Run) -> Trial {
 
 /// The same load through each pipeline into one Kafka; `None`: there is no Kafka.
 fn pipelines(args: &Args, dir: &Path, not_run: &mut Vec<(String, String)>) -> Outcome<Option<Contest>> {
+    not_run.extend(NOT_HAD.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())));
     let Some(libs) = args.kafka_libs.as_deref().filter(|libs| libs.is_dir()) else {
         not_run.push(("every pipeline".to_owned(), "no jars of Apache Kafka (`--kafka-libs`)".to_owned()));
         return Ok(None);
