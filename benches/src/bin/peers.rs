@@ -33,15 +33,19 @@ const PIPELINE_BARS: &[Bar] = &[
     Bar { peer: Pipeline::Kcat.name(Care::Safest), least: 5.0 },
 ];
 
-/// Peers that were asked for and cannot be installed from a package registry.
+/// Peers that would belong here, and why they are not. A registry that gives one to you is a reason to add it.
 const NOT_HAD: &[(&str, &str)] = &[
     (
         "Redpanda Connect",
-        "its Go module is not under an open-source licence; its engine (benthos, MIT) runs in its place with the client libraries it uses",
+        "its components are not under an open-source licence; its engine (benthos, MIT) runs in its place with the client libraries it uses",
     ),
-    ("Bento", "the Go module proxy does not give its module"),
-    ("Fluent Bit", "neither Debian nor any other registry has it"),
-    ("Vector", "neither Debian nor any other registry has it"),
+    ("Bento", "the Go module proxy refuses its module"),
+    (
+        "Kafka Connect, Apache Camel",
+        "no MQTT source for them can be fetched by Maven: neither `camel-paho` nor `camel-paho-mqtt5` 4.22",
+    ),
+    ("Fluent Bit", "no package of it in Debian 12, on PyPI or on npm"),
+    ("Vector", "no package of it in Debian 12, on PyPI or on npm; the crate of that name is something else"),
 ];
 
 struct Args {
