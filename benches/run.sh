@@ -31,3 +31,10 @@ printf '\n== the journal\n'
 example octroi-policy scan
 example octroi-policy decide
 example octroi-mqtt parse
+
+printf '\n== instructions of each part, against benches/counts.json\n'
+if command -v valgrind >/dev/null; then
+    "$bin/counts" --dir "$dir/counts"
+else
+    echo "not run: counts (to have it: apt-get install valgrind)"
+fi

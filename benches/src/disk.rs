@@ -3,6 +3,7 @@
 //! refused: there a sync costs nothing, and every figure would be a promise
 //! that no disk keeps.
 
+use std::fmt::{self, Display, Formatter};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -25,6 +26,18 @@ pub struct RawDisk {
     pub sync_p99: Duration,
     /// MB/s of append + `fdatasync` in groups of 1 MiB.
     pub megabytes_per_second: f64,
+}
+
+impl Display for RawDisk {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "append 4 KiB + fdatasync p50 {:.0} µs, p99 {:.0} µs; groups of 1 MiB {:.0} MB/s",
+            self.sync_p50.as_secs_f64() * 1e6,
+            self.sync_p99.as_secs_f64() * 1e6,
+            self.megabytes_per_second
+        )
+    }
 }
 
 /// `type on mount point` of the file system that holds `directory`.

@@ -40,12 +40,32 @@ pub struct Backlog {
     pub delivered: String,
 }
 
+/// What a hub is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Its policy.
+    pub policy: PathBuf,
+    /// The targets of the policy whose outlet is an archive, below the hub's directory.
+    pub archives: Vec<String>,
+    /// Further tables of the configuration: the other outlets, and what else there is.
+    pub tables: String,
+}
+
+impl Setup {
+    /// The reference work's: the example region's policy, or another with its targets.
+    pub fn example(policy: &Path) -> Self {
+        let archives = TARGETS.map(str::to_owned).to_vec();
+        Self { policy: policy.to_path_buf(), archives, tables: String::new() }
+    }
+}
+
 /// A hub that runs, and its directory, which goes with it.
 #[derive(Debug)]
 pub struct Hub {
     octroi: PathBuf,
     directory: PathBuf,
-    process: Process,
+    /// Its process.
+    pub process: Process,
     /// Where it listens for MQTT.
     pub mqtt: SocketAddr,
     http: SocketAddr,
@@ -56,17 +76,17 @@ impl Hub {
     ///
     /// # Errors
     /// It is not ready in time; the directory then stays, with its log.
-    pub fn start(octroi: &Path, policy: &Path, directory: PathBuf) -> Outcome<Self> {
+    pub fn start(octroi: &Path, setup: &Setup, directory: PathBuf) -> Outcome<Self> {
         let (mqtt, http) = (free_address()?, free_address()?);
         fs::create_dir(&directory)
             .map_err(|error| format!("cannot make `{}`: {error}", directory.display()))?;
-        for target in TARGETS {
+        for target in &setup.archives {
             fs::create_dir_all(directory.join("archive").join(target))?;
         }
         fs::create_dir(directory.join("keys"))?;
         fs::write(directory.join("keys/pseudo-mobilite"), [0x5A; 32])?;
         let config = directory.join("octroi.toml");
-        fs::write(&config, configuration(&policy.canonicalize()?, mqtt, http))?;
+        fs::write(&config, configuration(setup, mqtt, http)?)?;
         let mut command = Command::new(octroi);
         command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
         let mut process = Process::start("the hub", &mut command, &directory.join("hub.log"))?;
@@ -82,6 +102,11 @@ impl Hub {
     /// The generator's.
     pub fn put(&self, load: &Load) -> Outcome<Seen> {
         load::put(&self.octroi, load, self.mqtt, &self.process, &self.directory.join("bench.log"))
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     fn metrics(&self) -> Outcome<String> {
@@ -147,7 +172,7 @@ impl Hub {
 /// # Errors
 /// It does not do the work, whole.
 pub fn run(octroi: &Path, policy: &Path, directory: PathBuf, load: &Load) -> Outcome<Run> {
-    let mut hub = Hub::start(octroi, policy, directory)?;
+    let mut hub = Hub::start(octroi, &Setup::example(policy), directory)?;
     let cpu = hub.process.cpu()?;
     let done = AtomicBool::new(false);
     let (seen, at_last_ack, most) = thread::scope(|scope| {
@@ -175,8 +200,9 @@ pub fn run(octroi: &Path, policy: &Path, directory: PathBuf, load: &Load) -> Out
     Ok(run)
 }
 
-fn configuration(policy: &Path, mqtt: SocketAddr, http: SocketAddr) -> String {
-    let policy = policy.display();
+fn configuration(setup: &Setup, mqtt: SocketAddr, http: SocketAddr) -> Outcome<String> {
+    let policy = setup.policy.canonicalize()?;
+    let (policy, tables) = (policy.display(), &setup.tables);
     let mut text = format!(
         r#"[hub]
 id = "hub-1"
@@ -196,14 +222,14 @@ bind = "{http}"
 
 [log]
 level = "warn"
-"#
+{tables}"#
     );
-    for target in TARGETS {
+    for target in &setup.archives {
         text += &format!(
             "\n[outlet.{target}]\nkind = \"archive\"\ndirectory = \"archive/{target}\"\nlinger_ms = 500\n"
         );
     }
-    text
+    Ok(text)
 }
 
 /// A port that was free a moment ago.

@@ -2,7 +2,6 @@
 //! subscriber of everything.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -10,10 +9,10 @@ use std::time::{Duration, SystemTime};
 use crate::Outcome;
 use crate::hub::free_address;
 use crate::load::{self, Load};
+use crate::mosquitto::{Keeps, Mosquitto};
 use crate::process::Process;
 use crate::report::Run;
 
-const READY: Duration = Duration::from_secs(10);
 const READ: Duration = Duration::from_secs(300);
 const STOPPED: Duration = Duration::from_secs(10);
 
@@ -71,19 +70,8 @@ fn count(stdin: &mut ChildStdin, stdout: &mut BufReader<ChildStdout>) -> Outcome
 /// # Errors
 /// It does not do the work, whole.
 pub fn mosquitto(octroi: &Path, mosquitto: &Path, directory: &Path, load: &Load) -> Outcome<Run> {
-    let address = free_address()?;
-    let config = directory.join("mosquitto.conf");
-    // Queues without a bound: the peer is never slowed by dropping or by refusing.
-    let text = format!(
-        "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n\
-         max_inflight_messages 0\nset_tcp_nodelay true\nlog_type error\n",
-        address.port()
-    );
-    std::fs::write(&config, text)?;
-    let mut command = Command::new(mosquitto);
-    command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
-    let mut process = Process::start("mosquitto", &mut command, &directory.join("mosquitto.log"))?;
-    process.wait_until("its listener", READY, || TcpStream::connect(address).is_ok())?;
+    let broker = Mosquitto::start(mosquitto, directory, Keeps::Nothing)?;
+    let (address, process) = (broker.address, &broker.process);
     let mut command = Command::new("mosquitto_sub");
     // It ends by itself once it has read the last message.
     command.args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "-t", "#", "-q", "0", "-F", "%m"]);
@@ -91,7 +79,7 @@ pub fn mosquitto(octroi: &Path, mosquitto: &Path, directory: &Path, load: &Load)
     let subscriber = Process::start("mosquitto_sub", &mut command, &directory.join("mosquitto_sub.log"))?;
     std::thread::sleep(Duration::from_millis(300));
     let cpu = process.cpu()?;
-    let seen = load::put(octroi, load, address, &process, &directory.join("bench.log"))?;
+    let seen = load::put(octroi, load, address, process, &directory.join("bench.log"))?;
     subscriber.wait_for_end(READ)?;
     let behind = SystemTime::now().duration_since(seen.acknowledged).unwrap_or_default();
     let run = Run {
@@ -105,6 +93,6 @@ pub fn mosquitto(octroi: &Path, mosquitto: &Path, directory: &Path, load: &Load)
         peak_mib: process.peak_mib()?,
         backlog: None,
     };
-    process.stop(STOPPED)?;
+    broker.process.stop(STOPPED)?;
     Ok(run)
 }

@@ -71,13 +71,7 @@ fn run(args: &Args) -> Outcome<()> {
         SEGMENT_BYTES >> 20,
         thread::available_parallelism()?
     );
-    let bare = disk::measure(&dir)?;
-    println!(
-        "bare disk: append 4 KiB + fdatasync p50 {:.0} µs, p99 {:.0} µs; groups of 1 MiB {:.0} MB/s",
-        bare.sync_p50.as_secs_f64() * 1e6,
-        bare.sync_p99.as_secs_f64() * 1e6,
-        bare.megabytes_per_second
-    );
+    println!("bare disk: {}", disk::measure(&dir)?);
     println!("medians of {} interleaved pairs, least and most", args.pairs);
     throughput(args, &dir)?;
     latency(args, &dir)?;

@@ -109,13 +109,7 @@ fn run(args: &Args) -> Outcome<()> {
 }
 
 fn print_disk(when: &str, dir: &Path) -> Outcome<()> {
-    let raw = disk::measure(dir)?;
-    println!(
-        "bare disk {when}: append 4 KiB + fdatasync p50 {:.0} µs, p99 {:.0} µs; 1 MiB groups {:.0} MB/s",
-        raw.sync_p50.as_secs_f64() * 1e6,
-        raw.sync_p99.as_secs_f64() * 1e6,
-        raw.megabytes_per_second
-    );
+    println!("bare disk {when}: {}", disk::measure(dir)?);
     Ok(())
 }
 
@@ -125,7 +119,7 @@ fn latency(args: &Args, dir: &Path) -> Outcome<()> {
     let alone = Load { connections: 1, window: 1, messages: 500, rate: None, ..args.load };
     let paced = Load { messages: 300_000, rate: Some(100_000), ..args.load };
     for (what, load) in [("1 connection, window 1", alone), ("paced at 100,000/s", paced)] {
-        let hub = hub::Hub::start(&args.octroi, &args.policy, dir.join("hub-latency"))?;
+        let hub = hub::Hub::start(&args.octroi, &hub::Setup::example(&args.policy), dir.join("hub-latency"))?;
         let (mut ratios, mut controls) = (Vec::new(), Vec::new());
         for _ in 0..args.pairs {
             let raw = disk::measure(dir)?.sync_p99.as_secs_f64() * 1e6;

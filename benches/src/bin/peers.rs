@@ -1,0 +1,259 @@
+//! The hub beside its peers, in turn, in one run on one machine: brokers under
+//! W1, and pipelines from MQTT to Kafka. `benches/peers/run.sh` installs what
+//! can be had and starts this. What cannot be had is listed with the reason.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use octroi_benches::contest::{Bar, Contest, Contestant, Trial};
+use octroi_benches::kafka::Kafka;
+use octroi_benches::load::Load;
+use octroi_benches::pipeline::{Care, Pipeline, Site};
+use octroi_benches::report::Run;
+use octroi_benches::{Outcome, disk, hub, machine, peer, policy};
+use serde_json::{Value, json};
+
+const USAGE: &str = "usage: peers [--octroi PATH] [--dir DIR] [--pairs N] [--messages N] [--kafka-messages N]
+             [--rows brokers|kafka|all] [--mosquitto PATH] [--kafka-libs DIR]
+             [--benthos PATH] [--python PATH] [--json FILE]
+  --octroi          the hub's binary; default `octroi` beside this one
+  --dir             where data goes, on a real disk; default `peers-data`
+  --pairs           rounds; default 5
+  --messages        of each run of a broker; default 1000000
+  --kafka-messages  of each run of a pipeline; default 200000
+  --kafka-libs      the jars of Apache Kafka; without them that row is not run
+  --json            all figures, each run's too";
+
+const BROKER_BARS: &[Bar] =
+    &[Bar { peer: "rumqttd 0.20", least: 1.5 }, Bar { peer: "mosquitto 2", least: 10.0 }];
+const PIPELINE_BARS: &[Bar] = &[
+    Bar { peer: Pipeline::Benthos.name(Care::Safest), least: 5.0 },
+    Bar { peer: Pipeline::MqBridge.name(Care::Safest), least: 5.0 },
+    Bar { peer: Pipeline::Kcat.name(Care::Safest), least: 5.0 },
+];
+
+/// Peers that would belong here, and why they are not. A registry that gives one to you is a reason to add it.
+const NOT_HAD: &[(&str, &str)] = &[
+    (
+        "Redpanda Connect",
+        "its components are not under an open-source licence; its engine (benthos, MIT) runs in its place with the client libraries it uses",
+    ),
+    ("Bento", "the Go module proxy refuses its module"),
+    (
+        "Kafka Connect, Apache Camel",
+        "no MQTT source for them can be fetched by Maven: neither `camel-paho` nor `camel-paho-mqtt5` 4.22",
+    ),
+    ("Fluent Bit", "no package of it in Debian 12, on PyPI or on npm"),
+    ("Vector", "no package of it in Debian 12, on PyPI or on npm; the crate of that name is something else"),
+];
+
+struct Args {
+    octroi: PathBuf,
+    rumqttd: PathBuf,
+    mosquitto: PathBuf,
+    kafka_libs: Option<PathBuf>,
+    benthos: PathBuf,
+    python: PathBuf,
+    dir: PathBuf,
+    rows: String,
+    pairs: usize,
+    messages: u64,
+    kafka_messages: u64,
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match arguments().and_then(|args| run(&args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn arguments() -> Outcome<Args> {
+    let beside = |name| Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name(name));
+    let mut args = Args {
+        octroi: beside("octroi")?,
+        rumqttd: beside("rumqttd_peer")?,
+        mosquitto: "/usr/sbin/mosquitto".into(),
+        kafka_libs: None,
+        benthos: "target/peers/benthos".into(),
+        python: "target/peers/python/bin/python".into(),
+        dir: "peers-data".into(),
+        rows: "all".to_owned(),
+        pairs: 5,
+        messages: 1_000_000,
+        kafka_messages: 200_000,
+        json: None,
+    };
+    let mut given = std::env::args().skip(1);
+    while let Some(name) = given.next() {
+        let value = given.next().ok_or(USAGE)?;
+        match name.as_str() {
+            "--octroi" => args.octroi = value.into(),
+            "--dir" => args.dir = value.into(),
+            "--pairs" => args.pairs = value.parse()?,
+            "--messages" => args.messages = value.parse()?,
+            "--kafka-messages" => args.kafka_messages = value.parse()?,
+            "--rows" => args.rows = value,
+            "--mosquitto" => args.mosquitto = value.into(),
+            "--kafka-libs" => args.kafka_libs = Some(value.into()),
+            "--benthos" => args.benthos = value.into(),
+            "--python" => args.python = value.into(),
+            "--json" => args.json = Some(value.into()),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    if matches!(args.rows.as_str(), "brokers" | "kafka" | "all") { Ok(args) } else { Err(USAGE.into()) }
+}
+
+fn run(args: &Args) -> Outcome<()> {
+    fs::create_dir_all(&args.dir)?;
+    let file_system = disk::real_file_system(&args.dir)?;
+    // A directory of this run's own: what another left is neither read nor removed.
+    let dir = args.dir.canonicalize()?.join(std::process::id().to_string());
+    fs::create_dir(&dir)?;
+    let (machine, commit) = (machine::described()?, machine::commit());
+    let raw = disk::measure(&dir)?;
+    println!("{machine}, shared by all; file system: {file_system}; commit {commit}; {} rounds", args.pairs);
+    println!("bare disk: {raw}");
+    let (mut not_run, mut rows) = (Vec::new(), Vec::new());
+    if args.rows != "kafka" {
+        rows.push(brokers(args, &dir, &mut not_run)?);
+    }
+    if args.rows != "brokers" {
+        rows.extend(pipelines(args, &dir, &mut not_run)?);
+    }
+    rows.iter().for_each(Contest::print);
+    println!("\nnot run:");
+    for (name, why) in &not_run {
+        println!("  {name}: {why}");
+    }
+    if let Some(path) = &args.json {
+        let rows: Vec<Value> = rows.iter().map(Contest::to_json).collect();
+        let all = json!({
+            "machine": machine, "commit": commit, "file_system": file_system, "rounds": args.pairs,
+            "sync_us": { "p50": raw.sync_p50.as_micros(), "p99": raw.sync_p99.as_micros() },
+            "rows": rows, "not_run": not_run,
+        });
+        fs::write(path, serde_json::to_string_pretty(&all)?)?;
+    }
+    Ok(fs::remove_dir_all(dir)?)
+}
+
+/// W1 on the hub, on rumqttd and on mosquitto.
+fn brokers(args: &Args, dir: &Path, not_run: &mut Vec<(String, String)>) -> Outcome<Contest> {
+    let load = Load { connections: 50, window: 100, size: 200, messages: args.messages, rate: None };
+    let example = Path::new("policies/bretagne-exemple.toml");
+    let with_mosquitto = args.mosquitto.exists();
+    let mut contestants = vec![
+        contestant(
+            "hub",
+            "each message decided by the example region's policy, journalled with its decision and synced before its PUBACK, delivered to two archives: a power cut loses nothing acknowledged",
+        ),
+        contestant("rumqttd 0.20", "in memory, one link reads it: a power cut loses everything"),
+    ];
+    if with_mosquitto {
+        contestants.push(contestant(
+            "mosquitto 2",
+            "in memory, one subscriber reads it: a power cut loses everything",
+        ));
+    } else {
+        not_run.push(("mosquitto 2".to_owned(), format!("`{}` is not there", args.mosquitto.display())));
+    }
+    for round in 0..args.pairs {
+        let mut runs = vec![
+            hub::run(&args.octroi, example, dir.join(format!("hub-{round}")), &load)?,
+            peer::rumqttd(&args.octroi, &args.rumqttd, dir, &load)?,
+        ];
+        if with_mosquitto {
+            runs.push(peer::mosquitto(&args.octroi, &args.mosquitto, dir, &load)?);
+        }
+        for (contestant, run) in contestants.iter_mut().zip(&runs) {
+            add(contestant, acknowledged(run));
+        }
+    }
+    let title = "W1a: QoS 1, 50 connections, 200 bytes, until the last PUBACK";
+    Ok(Contest { title, contestants, rate_bars: BROKER_BARS, cpu_bars: &[] })
+}
+
+/// A broker's work ends with its last PUBACK here (W1a); its CPU seconds go on to the last delivery.
+fn acknowledged(run: &Run) -> Trial {
+    Trial {
+        messages: run.messages,
+        arrived: run.messages,
+        seconds: run.acked_seconds,
+        cpu: run.server_cpu.1,
+        broker_cpu: 0.0,
+        peak_mib: run.peak_mib,
+        beside: format!(
+            "delivered in {:.2} s; ack p50 {} µs, p99 {} µs; CPU beside it: generator {:.2} s",
+            run.delivered_seconds, run.ack_us.0, run.ack_us.1, run.generator_cpu
+        ),
+    }
+}
+
+/// The same load through each pipeline into one Kafka; `None`: there is no Kafka.
+fn pipelines(args: &Args, dir: &Path, not_run: &mut Vec<(String, String)>) -> Outcome<Option<Contest>> {
+    not_run.extend(NOT_HAD.iter().map(|(name, why)| ((*name).to_owned(), (*why).to_owned())));
+    let Some(libs) = args.kafka_libs.as_deref().filter(|libs| libs.is_dir()) else {
+        not_run.push(("every pipeline".to_owned(), "no jars of Apache Kafka (`--kafka-libs`)".to_owned()));
+        return Ok(None);
+    };
+    let policy = dir.join("policy.toml");
+    policy::write(&policy, 1, 1)?;
+    let mut site = Site {
+        octroi: args.octroi.clone(),
+        mosquitto: args.mosquitto.clone(),
+        benthos: args.benthos.clone(),
+        python: args.python.clone(),
+        policy,
+        directory: dir.to_path_buf(),
+        kafka: Kafka::start(libs, &dir.join("kafka"))?,
+    };
+    let mut entered = Vec::new();
+    for pipeline in Pipeline::ALL {
+        match pipeline.missing(&site) {
+            None => entered.extend(
+                [Care::Safest, Care::Fastest]
+                    .map(|care| (pipeline, care, contestant(pipeline.name(care), pipeline.guarantee(care)))),
+            ),
+            Some(reason) => not_run.push((pipeline.name(Care::Safest).to_owned(), reason)),
+        }
+    }
+    let load = Load { connections: 50, window: 100, size: 200, messages: args.kafka_messages, rate: None };
+    for round in 0..args.pairs {
+        let (mut number, mut failed) = (0, None);
+        // A peer that fails is out, with its reason; the hub's failure is the bench's.
+        entered.retain_mut(|(pipeline, care, contestant)| {
+            number += 1;
+            match pipeline.run(*care, &mut site, &format!("round-{round}-{number}"), &load) {
+                Ok(trial) => add(contestant, trial),
+                Err(error) if *pipeline == Pipeline::Hub => failed = Some(error),
+                Err(error) => {
+                    not_run.push((contestant.name.to_owned(), format!("failed in round {round}: {error}")));
+                    return false;
+                }
+            }
+            true
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+    }
+    let title = "MQTT to Apache Kafka: QoS 1, 50 connections, 200 bytes, until the last record is in Kafka";
+    let contestants = entered.into_iter().map(|(_, _, contestant)| contestant).collect();
+    Ok(Some(Contest { title, contestants, rate_bars: &[], cpu_bars: PIPELINE_BARS }))
+}
+
+fn contestant(name: &'static str, guarantee: &'static str) -> Contestant {
+    Contestant { name, guarantee, trials: Vec::new() }
+}
+
+fn add(contestant: &mut Contestant, trial: Trial) {
+    println!("{:<20} {trial}", contestant.name);
+    contestant.trials.push(trial);
+}
