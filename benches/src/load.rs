@@ -1,6 +1,7 @@
 //! The load: `octroi bench`, the same program with the same arguments against
 //! every server, so that whatever it costs, it costs both sides.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -47,17 +48,25 @@ pub struct Seen {
 /// # Errors
 /// The generator fails, or a message was not accepted.
 pub fn put(octroi: &Path, load: &Load, broker: SocketAddr, server: &Process, log: &Path) -> Outcome<Seen> {
+    put_on(&["--topic", "ville/mobilite/c{c}/count"].map(OsStr::new), octroi, load, broker, server, log)
+}
+
+/// [`put`], on topics as `octroi bench` is told them.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_on(
+    topics: &[&OsStr],
+    octroi: &Path,
+    load: &Load,
+    broker: SocketAddr,
+    server: &Process,
+    log: &Path,
+) -> Outcome<Seen> {
     let mut command = Command::new(octroi);
     command
-        .args([
-            "bench",
-            "--output",
-            "json",
-            "--user",
-            "ville-mobilite",
-            "--topic",
-            "ville/mobilite/c{c}/count",
-        ])
+        .args(["bench", "--output", "json", "--user", "ville-mobilite"])
+        .args(topics)
         .args(["--broker", &broker.to_string()])
         .args(["--connections", &load.connections.to_string()])
         .args(["--window", &load.window.to_string()])
