@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use octroi_journal::sim::{Fault, Random, SimDisk};
+use octroi_journal::sim::{Fault, Random};
 use octroi_policy::Timestamp;
 use tokio::runtime::EnterGuard;
 use tokio::time::Instant;
@@ -35,8 +35,37 @@ pub(crate) struct Outcome {
     pub(crate) messages: usize,
     pub(crate) lives: usize,
     pub(crate) steps: u64,
-    /// Targets that have a backlog, or had one since the last start.
-    pub(crate) backlogs: usize,
+    pub(crate) backlogs: Backlogs,
+}
+
+/// What became of backlogs while hubs ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backlogs {
+    pub(crate) made: usize,
+    pub(crate) given_back: usize,
+    /// Made for a target whose earlier one was given back.
+    pub(crate) made_again: usize,
+    had: [bool; 3],
+}
+
+impl Backlogs {
+    fn see(&mut self, before: [bool; 3], after: [bool; 3]) {
+        for ((before, after), had) in before.into_iter().zip(after).zip(&mut self.had) {
+            let (made, given_back) = (!before && after, before && !after);
+            self.made += usize::from(made);
+            self.given_back += usize::from(given_back);
+            self.made_again += usize::from(made && *had);
+            *had |= given_back;
+        }
+    }
+}
+
+impl std::ops::AddAssign for Backlogs {
+    fn add_assign(&mut self, other: Self) {
+        self.made += other.made;
+        self.given_back += other.given_back;
+        self.made_again += other.made_again;
+    }
 }
 
 /// A run under way.
@@ -55,6 +84,7 @@ pub(crate) struct World<'s> {
     _entered: EnterGuard<'s>,
     lives: usize,
     steps: u64,
+    backlogs: Backlogs,
     /// From here on nothing may fail any more.
     is_healed: bool,
 }
@@ -87,6 +117,7 @@ impl<'s> World<'s> {
             _entered: stage.runtime.enter(),
             lives: 0,
             steps: 0,
+            backlogs: Backlogs::default(),
             is_healed: false,
         };
         world.open();
@@ -161,9 +192,10 @@ impl<'s> World<'s> {
     /// One step of a part; what it cannot survive ends the process.
     pub(crate) fn step(&mut self, part: Part) {
         self.steps += 1;
-        let now = self.now();
+        let (now, before) = (self.now(), self.disks.backlogs_there());
         let Some(hub) = &mut self.hub else { return };
         let stepped = hub.step(part, now);
+        self.backlogs.see(before, self.disks.backlogs_there());
         let durable = hub.durable();
         self.watch.see().stepped(&format!("{part:?} {durable}"));
         if let Err(error) = stepped {
@@ -329,9 +361,12 @@ impl<'s> World<'s> {
         }
     }
 
-    /// All five promises.
+    /// All five promises, and that nothing is left of a backlog.
     pub(crate) fn judge(&mut self) {
         let now = self.now();
+        if self.disks.backlogs_there().contains(&true) {
+            self.watch.see().breaks("a backlog stays, and nothing waits".to_owned());
+        }
         let Some(hub) = &mut self.hub else { return };
         let kept = hub.kept().map(|kept| kept.iter().map(|payload| number_of(payload)).collect());
         let kept: BTreeSet<usize> = match kept {
@@ -363,8 +398,6 @@ impl<'s> World<'s> {
     }
 
     pub(crate) fn outcome(self) -> Outcome {
-        let has_one = |disk: &&SimDisk| disk.allocated() > 0;
-        let backlogs = self.disks.backlogs.iter().filter(has_one).count();
         let oracle = self.watch.see();
         Outcome {
             trace: oracle.trace(),
@@ -373,7 +406,7 @@ impl<'s> World<'s> {
             messages: oracle.sent.len(),
             lives: self.lives,
             steps: self.steps,
-            backlogs,
+            backlogs: self.backlogs,
         }
     }
 }
