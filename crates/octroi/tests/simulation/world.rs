@@ -324,6 +324,14 @@ impl<'s> World<'s> {
         }
     }
 
+    /// Seconds in which nothing happens: who lags and is able catches up, and backlogs that are empty are given back.
+    fn calm(&mut self) {
+        for _ in 0..80 {
+            self.step_all();
+            self.pass(SECOND / 10);
+        }
+    }
+
     // ── The end ─────────────────────────────────────────────────────────────
 
     /// Everything heals, and a policy lets everything go.
@@ -426,9 +434,12 @@ pub(crate) fn run(stage: &Stage, seed: u64, acts: usize, plant: impl FnOnce(&mut
     let mut world = World::new(stage, seed);
     plant(&mut world);
     for act in 0..acts {
-        // In some runs old segments come about, and with them targets that lag: a backlog is a disk more to copy.
-        if seed.is_multiple_of(8) && act % 100 == 50 {
-            world.hub.iter().for_each(Hub::fill);
+        // In some runs old segments come about, and with them targets that lag for a while: a backlog is a disk more
+        // to copy.
+        match act % 100 {
+            50 if seed.is_multiple_of(8) => world.hub.iter().for_each(Hub::fill),
+            99 if seed.is_multiple_of(8) => world.calm(),
+            _ => {}
         }
         world.act();
     }
