@@ -136,11 +136,14 @@ fn is_whole(outbox: &Outbox, records: usize) -> bool {
     seqs.len() == records && seqs.is_sorted_by(|one, next| one < next)
 }
 
+/// Whether the file of this name goes.
+type Goes = fn(&str) -> bool;
+
 /// A backlog of which a part alone can be removed, once.
 struct Stubborn {
     home: Box<dyn super::Home>,
     path: PathBuf,
-    goes: fn(&str) -> bool,
+    goes: Goes,
     yields: AtomicBool,
 }
 
@@ -232,7 +235,7 @@ fn a_backlog_that_stays_empty_is_given_back_and_who_lags_again_gets_another() {
 
 #[test]
 fn what_stays_of_a_backlog_that_is_given_back_does_no_harm_after_a_kill_or_without() {
-    let parts: [(&str, fn(&str) -> bool); 5] = [
+    let parts: [(&str, Goes); 5] = [
         ("nothing", |_| false),
         ("its lock", |name| name == "lock"),
         ("its reserve", |name| name == "reserve"),
