@@ -45,12 +45,12 @@ pub(crate) struct Backlogs {
     pub(crate) given_back: usize,
     /// Made for a target whose earlier one was given back.
     pub(crate) made_again: usize,
-    had: [bool; 3],
 }
 
 impl Backlogs {
-    fn see(&mut self, before: [bool; 3], after: [bool; 3]) {
-        for ((before, after), had) in before.into_iter().zip(after).zip(&mut self.had) {
+    /// A step of the mover; `had`: whose was given back.
+    fn see(&mut self, before: [bool; 3], after: [bool; 3], had: &mut [bool; 3]) {
+        for ((before, after), had) in before.into_iter().zip(after).zip(had) {
             let (made, given_back) = (!before && after, before && !after);
             self.made += usize::from(made);
             self.given_back += usize::from(given_back);
@@ -85,6 +85,8 @@ pub(crate) struct World<'s> {
     lives: usize,
     steps: u64,
     backlogs: Backlogs,
+    /// By target: a backlog of it was given back.
+    gave_back: [bool; 3],
     /// From here on nothing may fail any more.
     is_healed: bool,
 }
@@ -118,6 +120,7 @@ impl<'s> World<'s> {
             lives: 0,
             steps: 0,
             backlogs: Backlogs::default(),
+            gave_back: [false; 3],
             is_healed: false,
         };
         world.open();
@@ -195,7 +198,7 @@ impl<'s> World<'s> {
         let (now, before) = (self.now(), self.disks.backlogs_there());
         let Some(hub) = &mut self.hub else { return };
         let stepped = hub.step(part, now);
-        self.backlogs.see(before, self.disks.backlogs_there());
+        self.backlogs.see(before, self.disks.backlogs_there(), &mut self.gave_back);
         let durable = hub.durable();
         self.watch.see().stepped(&format!("{part:?} {durable}"));
         if let Err(error) = stepped {
