@@ -7,9 +7,11 @@
 //! but where it reads ([`Source`]), so order, ids, gate and counts stay.
 //!
 //! copy → sync → show to the relay → only then does the journal's cursor pass.
-//! How far the target is really done stands in the ledger (`served`).
+//! How far the target is really done stands in the ledger (`served`). A backlog
+//! whose target is done with all that was moved is given back to the disk.
 //! INVARIANT: what is below the journal's cursor and not below `served` is in
-//! the backlog, synced.
+//! the backlog, synced. So one whose `served` is at the cursor or above may go,
+//! whatever is in it: what it holds beyond is still in the journal.
 //! INVARIANT: copying again after a crash adds nothing: records are moved in
 //! order, and the last that a backlog holds is read back from it.
 
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::Context;
 use arc_swap::ArcSwap;
 use octroi_journal::{
     AppendError, AppendRefusal, Batch, Chunk, ChunkBuilder, CommitError, Journal, ReadError, Reader,
@@ -29,6 +32,7 @@ use octroi_journal::{
 use tokio::time::Instant;
 
 use crate::committer::{Control, Inbox, JournalView, Watermark};
+use crate::fail_point;
 use crate::limits;
 use crate::pipeline::RelayView;
 use crate::status::OutletState;
@@ -66,15 +70,6 @@ pub enum BacklogError {
         #[source]
         source: io::Error,
     },
-    /// It is done with and cannot be removed.
-    #[error("the empty backlog of `{target}` cannot be removed")]
-    Remove {
-        /// Whose.
-        target: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// The journal cannot be read.
     #[error("the journal cannot be read for the backlog of `{target}`")]
     Journal {
@@ -106,7 +101,8 @@ pub trait Home: Send {
     /// # Errors
     /// It is damaged, or the disk fails it.
     fn open(&self) -> anyhow::Result<(Journal, Recovery)>;
-    /// Removes it, whole.
+    /// Removes it, in any order, and whether or not that is on disk when power goes: nothing of it is needed, and
+    /// nothing that stays of it is read.
     ///
     /// # Errors
     /// The disk fails it.
@@ -145,6 +141,29 @@ pub struct Place {
     pub home: Box<dyn Home>,
 }
 
+impl Place {
+    /// Makes a backlog. What stays of an earlier one, which has its last records maybe and not those before, goes
+    /// first.
+    fn make(&self) -> anyhow::Result<Log> {
+        if self.home.is_there()? {
+            self.home.remove().context("what is left of an earlier backlog cannot be removed")?;
+        }
+        Log::recover(self)
+    }
+
+    /// Removes a backlog that nobody needs any more.
+    fn clear(&self) {
+        fail_point::reached("backlog.is_done_with");
+        match self.home.remove() {
+            Ok(()) => tracing::info!(target = %self.target, "the target's backlog is empty and given back"),
+            Err(error) => tracing::warn!(%error, target = %self.target,
+                "the target's backlog is empty and cannot be removed; tried again before another is made, or \
+                 at the next start"),
+        }
+        fail_point::reached("backlog.is_given_back");
+    }
+}
+
 /// One target's backlog, as its mover sees it.
 pub struct Lane {
     place: Place,
@@ -167,6 +186,8 @@ struct Log {
     journal: Journal,
     /// The number in the shared journal of its last record.
     last: Option<u64>,
+    /// Since when the target is done with all that was moved.
+    empty: Option<Instant>,
 }
 
 impl Lane {
@@ -183,26 +204,18 @@ impl Lane {
         now: Instant,
     ) -> anyhow::Result<(Self, Source, u64)> {
         let cursor = view.cursor(place.bit);
-        let served = view.ledger.served.get(&place.bit.index()).copied();
+        let served = view.served(place.bit, cursor);
         let mut log = None;
         let is_there = place.home.is_there();
         if is_there.map_err(|source| BacklogError::Look { target: place.target.clone(), source })? {
-            let opened = Log::recover(&place)?;
-            let end = opened.last.map_or(cursor, |last| cursor.max(last + 1));
-            if served.is_some_and(|served| served >= end) {
-                drop(opened);
-                let removed = place.home.remove();
-                removed.map_err(|source| BacklogError::Remove { target: place.target.clone(), source })?;
+            if served < cursor {
+                log = Some(Log::recover(&place)?);
             } else {
-                log = Some(opened);
+                place.clear();
             }
         }
         // Without a backlog what is below the cursor is done with, and may be gone.
-        let start = match (&log, served) {
-            (Some(_), Some(served)) => served,
-            (Some(_), None) => cursor,
-            (None, served) => cursor.max(served.unwrap_or(0)),
-        };
+        let start = if log.is_some() { served } else { served.max(cursor) };
         let shelf = Arc::new(Shelf::default());
         if let Some(log) = &log {
             shelf.hold(&log.journal);
@@ -232,6 +245,25 @@ impl Lane {
         if served > self.served.0 {
             self.served = (served, now);
             self.trim();
+        }
+        self.give_back(now);
+    }
+
+    /// Gives back a backlog that is empty for [`limits::BACKLOG_KEPT`], so that a target that lags now and then
+    /// does not have one made and removed each time.
+    ///
+    /// INVARIANT: the relay reads nothing of it any more: it is never behind what is on record as served.
+    fn give_back(&mut self, now: Instant) {
+        let Some(log) = &mut self.log else { return };
+        if self.served.0 < self.shelf.moved() {
+            log.empty = None;
+            return;
+        }
+        let since = *log.empty.get_or_insert(now);
+        if now.saturating_duration_since(since) >= limits::BACKLOG_KEPT {
+            self.shelf.let_go();
+            self.log = None;
+            self.place.clear();
         }
     }
 
@@ -295,7 +327,7 @@ impl Lane {
     /// Writes and syncs one chunk, whose last record is `last`. `false`: there is no room.
     fn put(&mut self, chunk: Chunk, last: Option<u64>) -> Result<bool, BacklogError> {
         if self.log.is_none() {
-            match Log::recover(&self.place) {
+            match self.place.make() {
                 Ok(log) => {
                     tracing::warn!(target = %self.place.target,
                         "the target lags behind: what waits for it is moved to a backlog of its own");
@@ -374,7 +406,7 @@ impl Log {
             read.map_err(|source| BacklogError::Recover { target: place.target.clone(), source })?;
             last = batch.iter().filter_map(|entry| origin(&entry)).last().or(last);
         }
-        Ok(Self { journal, last })
+        Ok(Self { journal, last, empty: None })
     }
 }
 

@@ -480,3 +480,6 @@ impl Committer {
         }));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,6 +89,9 @@ pub const BACKLOG_SEGMENT_BYTES: u64 = 8 << 20;
 /// backlog; one that is known to be down, at once. An archive's batch may take
 /// [`ARCHIVE_AGE_MOST`].
 pub const LAGGARD_AFTER: Duration = Duration::from_secs(15);
+/// How long a backlog stays once it is empty: a target that lags now and then has one made and removed no more
+/// often.
+pub const BACKLOG_KEPT: Duration = or_under_fire(Duration::from_secs(5), Duration::from_millis(100));
 /// What `stop` waits for the outlets to finish what waits.
 pub const DRAIN: Duration = Duration::from_secs(25);
 /// Size of a journal segment, before the cap of 1/16 of the journal's limit.

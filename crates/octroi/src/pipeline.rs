@@ -588,9 +588,10 @@ impl Relay {
         if at.asked.is_none() && !at.withheld.is_empty() && again {
             at.asked = Some(self.ask_hold(at)?);
         }
-        // A cursor is a record too: one that passed nothing of this target's, and holds no segment back, would
-        // wake every relay for nothing.
-        let worth = at.delivered + at.held > 0 || at.handed < self.watermark.segment();
+        // A cursor is a record too: one that passed nothing of this target's, and holds back neither a segment
+        // nor a backlog, would wake every relay for nothing.
+        let held_back = self.watermark.segment().max(self.reader.moved());
+        let worth = at.delivered + at.held > 0 || at.handed < held_back;
         let due = now.saturating_duration_since(at.told) >= limits::CURSOR_EVERY;
         if at.cursor > at.handed && (last || (worth && due)) {
             self.inbox.control(Control::Advance {

@@ -26,7 +26,7 @@ use octroi_tests::{needs, policy, report, root};
 use crate::side_logs::know_the_posts_in;
 
 /// Each fail point, and up to which of its passages in one life of a hub it is aimed at.
-const POINTS: [(&str, u64); 66] = [
+const POINTS: [(&str, u64); 68] = [
     ("boot.journal_is_open", 1),
     ("boot.ledger_is_replayed", 1),
     ("boot.policy_is_chosen", 1),
@@ -89,6 +89,8 @@ const POINTS: [(&str, u64); 66] = [
     ("policy.version_is_kept", 1),
     ("policy.history_is_written", 1),
     ("policy.is_in_force", 1),
+    ("backlog.is_done_with", 1),
+    ("backlog.is_given_back", 1),
     ("stop.connections_ended", 1),
     ("stop.relays_ended", 1),
     ("stop.keeper_ended", 1),
@@ -97,6 +99,8 @@ const POINTS: [(&str, u64); 66] = [
 /// Not deaths: a disk that is full once, and a record that a relay loses.
 const DISK_FULL: &str = "disk.full";
 const DROP_ONE: &str = "relay.drop_one";
+/// Where no target lags they are not passed: `suite::backlog` has a kill at each of them.
+const BACKLOG: &str = "backlog.";
 const RANDOM: &str = "at a random moment";
 
 /// A point that is not reached in this time is a round that failed.
@@ -298,7 +302,8 @@ impl Kill {
         if kill % 4 == 3 {
             return at_random(String::new(), RANDOM, random);
         }
-        let points: Vec<_> = POINTS.iter().filter(|(name, _)| *name != DROP_ONE).collect();
+        let elsewhere = |name: &str| name == DROP_ONE || name.starts_with(BACKLOG);
+        let points: Vec<_> = POINTS.iter().filter(|(name, _)| !elsewhere(name)).collect();
         let (name, most) = points[(kill - kill / 4) as usize % points.len()];
         let passage = 1 + random.below(*most);
         match *name {

@@ -2,13 +2,15 @@
 //! way records have the numbers that the journal gave them.
 //!
 //! INVARIANT: below what is shown as moved, the journal is not read: its
-//! segments may be gone. Above, the backlog is not.
+//! segments may be gone. Above, the backlog is not: it may be given back, and
+//! another stand in its place.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwapOption;
 use octroi_journal::{Batch, Entry, Journal, ReadError, Reader, TargetBit};
 
 /// What mover, relay and status share of a backlog.
@@ -17,7 +19,7 @@ pub struct Shelf {
     /// Everything of the target's below is in the backlog, synced, or done with.
     moved: AtomicU64,
     bytes: AtomicU64,
-    log: OnceLock<Reader>,
+    log: ArcSwapOption<Reader>,
     /// Where reads of the backlog began: number in the journal, place in the backlog. A lock for a push per
     /// read and a look per cursor on record; bounded by what an outlet has in flight.
     marks: Mutex<VecDeque<(u64, u64)>>,
@@ -35,8 +37,15 @@ impl Shelf {
 
     /// The backlog is there.
     pub(super) fn hold(&self, log: &Journal) {
-        self.log.get_or_init(|| log.reader(0));
+        self.log.store(Some(Arc::new(log.reader(0))));
         self.has_bytes(log.stats().bytes_on_disk);
+    }
+
+    /// It is not there any more: its target is done with all that was moved. Another begins anew.
+    pub(super) fn let_go(&self) {
+        self.log.store(None);
+        self.has_bytes(0);
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(super) fn has_bytes(&self, bytes: u64) {
@@ -112,7 +121,8 @@ pub struct Source {
     shelf: Arc<Shelf>,
     /// The next number to read.
     next: u64,
-    /// The backlog, while it is read.
+    /// The backlog, while there is more to read of it: what is at the end of one holds no file of it open, and
+    /// does not read on in the next.
     log: Option<Reader>,
 }
 
@@ -129,6 +139,12 @@ impl Source {
         self.journal.seek(seq);
     }
 
+    /// Everything below was moved, or is done with.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.shelf.moved()
+    }
+
     /// Reads on: at most `max_bytes` of frames, at least one record if there is any in the backlog.
     ///
     /// # Errors
@@ -136,12 +152,15 @@ impl Source {
     pub fn next(&mut self, max_bytes: usize, reading: &mut Reading) -> Result<(), ReadError> {
         loop {
             let moved = self.shelf.moved();
-            if self.next < moved && self.read_backlog(max_bytes, reading)? {
-                return Ok(());
-            }
-            if self.log.is_some() {
-                // All that was moved was read by now.
-                self.seek(self.next.max(moved));
+            if self.next < moved {
+                let read = self.read_backlog(max_bytes, reading)?;
+                if !read || self.next >= moved {
+                    // All that was moved was read by now.
+                    self.seek(self.next.max(moved));
+                }
+                if read {
+                    return Ok(());
+                }
             }
             match self.journal.next(Some(self.bit), max_bytes, &mut reading.batch) {
                 // It was moved between the look and the read.
@@ -158,7 +177,7 @@ impl Source {
 
     /// The next read of the backlog that has a record from `next` on. `false`: there is none.
     fn read_backlog(&mut self, max_bytes: usize, reading: &mut Reading) -> Result<bool, ReadError> {
-        let Some(shelved) = self.shelf.log.get() else { return Ok(false) };
+        let Some(shelved) = self.shelf.log.load_full() else { return Ok(false) };
         // Its place is not known: from its first record on, which is a segment at most before it.
         let log = self.log.get_or_insert_with(|| shelved.at(0));
         reading.from_backlog = true;

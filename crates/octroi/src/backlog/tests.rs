@@ -103,16 +103,71 @@ impl Rig {
         self.hub.relay_from(CLOUD, self.cloud.take().unwrap(), outbox)
     }
 
+    /// The cloud lags behind for a moment; it has got `before` until then.
+    fn lag(&mut self, outbox: &Outbox, before: usize, edits: &Edits) {
+        outbox.take_nothing(true);
+        self.publish();
+        self.moved();
+        let offered = outbox.offered().len();
+        // What is in flight is dropped, and read again.
+        self.hub.activate(edits);
+        self.hub.until(|_| outbox.offered().len() >= offered + 10 && outbox.queued() == 10);
+        assert_eq!(outbox.acknowledged().len(), before);
+        outbox.take_nothing(false);
+    }
+
+    /// The cloud gets all of it, which is so many by now, and that is on record.
+    fn catch_up(&mut self, outbox: &Outbox, records: usize) {
+        self.hub.until(|_| outbox.acknowledged().len() >= records);
+        assert!(is_whole(outbox, records), "{:?}", outbox.acknowledged());
+        let (bit, shelf) = (self.backlogs.lanes[0].place.bit, self.backlogs.lanes[0].shelf());
+        self.hub.until(|hub| hub.view.load().served(bit, 0) >= shelf.moved());
+    }
+
     fn crash(self) {
         self.rennes.end();
         self.hub.crash();
     }
 }
 
-/// In order, each once.
-fn is_whole(outbox: &Outbox) -> bool {
+/// So many, in order, each once.
+fn is_whole(outbox: &Outbox, records: usize) -> bool {
     let seqs = outbox.acknowledged();
-    seqs.len() == 10 && seqs.is_sorted_by(|one, next| one < next)
+    seqs.len() == records && seqs.is_sorted_by(|one, next| one < next)
+}
+
+/// Whether the file of this name goes.
+type Goes = fn(&str) -> bool;
+
+/// A backlog of which a part alone can be removed, once.
+struct Stubborn {
+    home: Box<dyn super::Home>,
+    path: PathBuf,
+    goes: Goes,
+    yields: AtomicBool,
+}
+
+impl super::Home for Stubborn {
+    fn is_there(&self) -> io::Result<bool> {
+        self.home.is_there()
+    }
+
+    fn open(&self) -> anyhow::Result<(Journal, Recovery)> {
+        self.home.open()
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        if self.yields.swap(true, Ordering::Relaxed) {
+            return self.home.remove();
+        }
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            if (self.goes)(entry.file_name().to_str().unwrap()) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Err(io::Error::other("the rest stays"))
+    }
 }
 
 #[test]
@@ -135,7 +190,7 @@ fn what_is_moved_leaves_in_order_and_once_whatever_crashes_on_the_way() {
         let outbox = Outbox::default();
         let relay = rig.relay(&outbox);
         rig.hub.until(|_| outbox.acknowledged().len() >= 10);
-        assert!(is_whole(&outbox), "after {turns} turns, {in_the_middle}: {:?}", outbox.acknowledged());
+        assert!(is_whole(&outbox, 10), "after {turns} turns, {in_the_middle}: {:?}", outbox.acknowledged());
         relay.end();
         let (ledger, bit) = (rig.hub.ledger(), rig.backlogs.lanes[0].place.bit.index());
         assert_eq!((ledger.pending(bit), ledger.unaccounted()), (0, 0));
@@ -143,6 +198,82 @@ fn what_is_moved_leaves_in_order_and_once_whatever_crashes_on_the_way() {
         // The next start finds nothing that waits, and lets the backlog go.
         let rig = Rig::start(&home, OutletState::Down);
         assert!(!home.path("backlog").join(CLOUD).exists(), "after {turns}");
+        rig.crash();
+    }
+}
+
+#[test]
+fn a_backlog_that_stays_empty_is_given_back_and_who_lags_again_gets_another() {
+    let home = Home::new(THEN);
+    let path = home.path("backlog").join(CLOUD);
+    let mut rig = Rig::start(&home, OutletState::Down);
+    rig.publish();
+    rig.moved();
+    let outbox = Outbox::default();
+    let relay = rig.relay(&outbox);
+    for before in [10, 30] {
+        rig.catch_up(&outbox, before);
+        rig.turn(Duration::ZERO);
+        rig.turn(limits::BACKLOG_KEPT / 2);
+        assert!(path.exists(), "it may be needed at once");
+        rig.lag(&outbox, before, OTHER);
+        rig.catch_up(&outbox, before + 10);
+        rig.turn(limits::BACKLOG_KEPT);
+        assert!(path.exists(), "it is empty anew");
+        rig.turn(limits::BACKLOG_KEPT * 3);
+        assert!(!path.exists(), "and for long by now");
+        assert_eq!(rig.backlogs.lanes[0].shelf.bytes(), 0);
+        rig.lag(&outbox, before + 10, AS_IT_IS);
+        assert!(rig.backlogs.lanes[0].shelf.bytes() > 0 && path.exists(), "another");
+    }
+    rig.catch_up(&outbox, 50);
+    relay.end();
+    let (ledger, bit) = (rig.hub.ledger(), rig.backlogs.lanes[0].place.bit.index());
+    assert_eq!((ledger.pending(bit), ledger.unaccounted()), (0, 0));
+    rig.crash();
+}
+
+#[test]
+fn what_stays_of_a_backlog_that_is_given_back_does_no_harm_after_a_kill_or_without() {
+    let parts: [(&str, Goes); 5] = [
+        ("nothing", |_| false),
+        ("its lock", |name| name == "lock"),
+        ("its reserve", |name| name == "reserve"),
+        ("its records", |name| name.ends_with(".log")),
+        ("all but its directory", |_| true),
+    ];
+    for ((gone, goes), is_killed) in parts.into_iter().flat_map(|part| [(part, true), (part, false)]) {
+        let home = Home::new(THEN);
+        let path = home.path("backlog").join(CLOUD);
+        let mut rig = Rig::start(&home, OutletState::Down);
+        rig.publish();
+        rig.moved();
+        let mut outbox = Outbox::default();
+        let mut relay = rig.relay(&outbox);
+        rig.catch_up(&outbox, 10);
+        let place = &mut rig.backlogs.lanes[0].place;
+        let nowhere = Directory { path: path.clone(), open: || Err(anyhow::anyhow!("nowhere")) };
+        let whole = std::mem::replace(&mut place.home, Box::new(nowhere));
+        place.home =
+            Box::new(Stubborn { home: whole, path: path.clone(), goes, yields: AtomicBool::new(false) });
+        rig.turn(Duration::ZERO);
+        rig.turn(limits::BACKLOG_KEPT * 2);
+        assert!(path.exists() && rig.backlogs.lanes[0].log.is_none(), "{gone}");
+        if is_killed {
+            relay.end();
+            rig.crash();
+            rig = Rig::start(&home, OutletState::Down);
+            assert!(!path.exists(), "{gone}");
+            outbox = Outbox::default();
+            relay = rig.relay(&outbox);
+        }
+        let before = if is_killed { 0 } else { 10 };
+        rig.lag(&outbox, before, OTHER);
+        assert!(path.exists(), "{gone}");
+        rig.catch_up(&outbox, before + 10);
+        relay.end();
+        let (ledger, bit) = (rig.hub.ledger(), rig.backlogs.lanes[0].place.bit.index());
+        assert_eq!((ledger.pending(bit), ledger.unaccounted()), (0, 0), "{gone}");
         rig.crash();
     }
 }
@@ -163,7 +294,7 @@ fn a_crash_while_a_backlog_is_delivered_sends_again_what_was_not_on_record_and_n
     let mut rig = Rig::start(&home, OutletState::Down);
     let relay = rig.relay(&second);
     rig.hub.until(|_| second.acknowledged().len() >= 10);
-    assert!(is_whole(&second), "{:?}", second.acknowledged());
+    assert!(is_whole(&second, 10), "{:?}", second.acknowledged());
     relay.end();
     rig.crash();
 }
@@ -183,7 +314,7 @@ fn what_was_in_flight_when_it_was_moved_is_gated_again_from_the_backlog_and_leav
     rig.hub.until(|_| outbox.offered().len() >= 20 && outbox.queued() == 10);
     outbox.take_nothing(false);
     rig.hub.until(|_| outbox.acknowledged().len() >= 10);
-    assert!(is_whole(&outbox), "{:?}", outbox.acknowledged());
+    assert!(is_whole(&outbox, 10), "{:?}", outbox.acknowledged());
     relay.end();
     rig.crash();
 }
@@ -265,7 +396,7 @@ fn what_finds_no_room_in_a_backlog_stays_in_the_journal_and_is_moved_once_there_
     let outbox = Outbox::default();
     let relay = rig.relay(&outbox);
     rig.hub.until(|_| outbox.acknowledged().len() >= 10);
-    assert!(is_whole(&outbox), "{:?}", outbox.acknowledged());
+    assert!(is_whole(&outbox, 10), "{:?}", outbox.acknowledged());
     relay.end();
     rig.crash();
 }

@@ -71,6 +71,8 @@ pub const POINTS: &[&str] = &[
     "policy.version_is_kept",
     "policy.history_is_written",
     "policy.is_in_force",
+    "backlog.is_done_with",
+    "backlog.is_given_back",
     "stop.connections_ended",
     "stop.relays_ended",
     "stop.keeper_ended",

@@ -163,6 +163,11 @@ impl Disks {
         [&self.journal, &self.quarantine, &self.hold, first, second, third]
     }
 
+    /// Which targets have a backlog.
+    pub(crate) fn backlogs_there(&self) -> [bool; 3] {
+        self.backlogs.each_ref().map(|disk| disk.allocated() > 0)
+    }
+
     fn each(&self, left: impl Fn(&SimDisk) -> SimDisk) -> Self {
         let [journal, quarantine, hold] = [&self.journal, &self.quarantine, &self.hold].map(&left);
         let backlogs = self.backlogs.each_ref().map(&left);
@@ -196,8 +201,7 @@ impl Home for Simulated {
     }
 
     fn remove(&self) -> io::Result<()> {
-        self.0.list()?.iter().try_for_each(|name| self.0.remove(name))?;
-        self.0.sync_dir()
+        self.0.list()?.iter().try_for_each(|name| self.0.remove(name))
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use octroi_journal::sim::{Fault, Random, SimDisk};
+use octroi_journal::sim::{Fault, Random};
 use octroi_policy::Timestamp;
 use tokio::runtime::EnterGuard;
 use tokio::time::Instant;
@@ -35,8 +35,37 @@ pub(crate) struct Outcome {
     pub(crate) messages: usize,
     pub(crate) lives: usize,
     pub(crate) steps: u64,
-    /// Targets that have a backlog, or had one since the last start.
-    pub(crate) backlogs: usize,
+    pub(crate) backlogs: Backlogs,
+}
+
+/// What became of backlogs while hubs ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backlogs {
+    pub(crate) made: usize,
+    pub(crate) given_back: usize,
+    /// Made for a target whose earlier one was given back.
+    pub(crate) made_again: usize,
+}
+
+impl Backlogs {
+    /// A step of the mover; `had`: whose was given back.
+    fn see(&mut self, before: [bool; 3], after: [bool; 3], had: &mut [bool; 3]) {
+        for ((before, after), had) in before.into_iter().zip(after).zip(had) {
+            let (made, given_back) = (!before && after, before && !after);
+            self.made += usize::from(made);
+            self.given_back += usize::from(given_back);
+            self.made_again += usize::from(made && *had);
+            *had |= given_back;
+        }
+    }
+}
+
+impl std::ops::AddAssign for Backlogs {
+    fn add_assign(&mut self, other: Self) {
+        self.made += other.made;
+        self.given_back += other.given_back;
+        self.made_again += other.made_again;
+    }
 }
 
 /// A run under way.
@@ -55,6 +84,9 @@ pub(crate) struct World<'s> {
     _entered: EnterGuard<'s>,
     lives: usize,
     steps: u64,
+    backlogs: Backlogs,
+    /// By target: a backlog of it was given back.
+    gave_back: [bool; 3],
     /// From here on nothing may fail any more.
     is_healed: bool,
 }
@@ -87,6 +119,8 @@ impl<'s> World<'s> {
             _entered: stage.runtime.enter(),
             lives: 0,
             steps: 0,
+            backlogs: Backlogs::default(),
+            gave_back: [false; 3],
             is_healed: false,
         };
         world.open();
@@ -161,9 +195,10 @@ impl<'s> World<'s> {
     /// One step of a part; what it cannot survive ends the process.
     pub(crate) fn step(&mut self, part: Part) {
         self.steps += 1;
-        let now = self.now();
+        let (now, before) = (self.now(), self.disks.backlogs_there());
         let Some(hub) = &mut self.hub else { return };
         let stepped = hub.step(part, now);
+        self.backlogs.see(before, self.disks.backlogs_there(), &mut self.gave_back);
         let durable = hub.durable();
         self.watch.see().stepped(&format!("{part:?} {durable}"));
         if let Err(error) = stepped {
@@ -292,6 +327,14 @@ impl<'s> World<'s> {
         }
     }
 
+    /// Seconds in which nothing happens: who lags and is able catches up, and backlogs that are empty are given back.
+    fn calm(&mut self) {
+        for _ in 0..80 {
+            self.step_all();
+            self.pass(SECOND / 10);
+        }
+    }
+
     // ── The end ─────────────────────────────────────────────────────────────
 
     /// Everything heals, and a policy lets everything go.
@@ -329,9 +372,12 @@ impl<'s> World<'s> {
         }
     }
 
-    /// All five promises.
+    /// All five promises, and that nothing is left of a backlog.
     pub(crate) fn judge(&mut self) {
         let now = self.now();
+        if self.disks.backlogs_there().contains(&true) {
+            self.watch.see().breaks("a backlog stays, and nothing waits".to_owned());
+        }
         let Some(hub) = &mut self.hub else { return };
         let kept = hub.kept().map(|kept| kept.iter().map(|payload| number_of(payload)).collect());
         let kept: BTreeSet<usize> = match kept {
@@ -363,8 +409,6 @@ impl<'s> World<'s> {
     }
 
     pub(crate) fn outcome(self) -> Outcome {
-        let has_one = |disk: &&SimDisk| disk.allocated() > 0;
-        let backlogs = self.disks.backlogs.iter().filter(has_one).count();
         let oracle = self.watch.see();
         Outcome {
             trace: oracle.trace(),
@@ -373,7 +417,7 @@ impl<'s> World<'s> {
             messages: oracle.sent.len(),
             lives: self.lives,
             steps: self.steps,
-            backlogs,
+            backlogs: self.backlogs,
         }
     }
 }
@@ -393,9 +437,12 @@ pub(crate) fn run(stage: &Stage, seed: u64, acts: usize, plant: impl FnOnce(&mut
     let mut world = World::new(stage, seed);
     plant(&mut world);
     for act in 0..acts {
-        // In some runs old segments come about, and with them targets that lag: a backlog is a disk more to copy.
-        if seed.is_multiple_of(8) && act % 100 == 50 {
-            world.hub.iter().for_each(Hub::fill);
+        // In some runs old segments come about, and with them targets that lag for a while: a backlog is a disk more
+        // to copy.
+        match act % 100 {
+            50 if seed.is_multiple_of(8) => world.hub.iter().for_each(Hub::fill),
+            99 if seed.is_multiple_of(8) => world.calm(),
+            _ => {}
         }
         world.act();
     }

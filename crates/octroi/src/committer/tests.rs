@@ -1,0 +1,100 @@
+//! The owner's thread, stepped, on a disk that fills up and gives room again.
+
+use octroi_journal::sim::SimDisk;
+use octroi_journal::{Batch, Options, Reader};
+
+use super::*;
+
+/// A quarter of what a segment takes.
+const CHUNK_BYTES: usize = 12 << 10;
+
+struct Rig {
+    disk: SimDisk,
+    committer: Committer,
+    reader: Reader,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let disk = SimDisk::new(1);
+        let (segment_bytes, reserve_bytes, limit_bytes) = (64 << 10, 64 << 10, 64 << 20);
+        let options = Options { hub: "hub-1".into(), segment_bytes, limit_bytes, reserve_bytes };
+        let (journal, _recovery) = Journal::open(Arc::new(disk.clone()), options, &mut || 1).unwrap();
+        let (reader, metrics) = (journal.reader(0), Arc::new(Metrics::new("test").unwrap()));
+        let (inbox, watermark, view) = Default::default();
+        let journal = (journal, u64::MAX);
+        let committer = Committer::new(journal, Ledger::default(), inbox, watermark, view, metrics);
+        Self { disk, committer, reader }
+    }
+
+    /// Hands over a chunk told apart by its first byte; the answer is its publisher's.
+    fn hand_over(&self, name: u8) -> oneshot::Receiver<Acked> {
+        let mut records = ChunkBuilder::new(CHUNK_BYTES);
+        records.push(RecordKind::Message as u8, 0, &[&[name; CHUNK_BYTES]]).unwrap();
+        let (done, told) = oneshot::channel();
+        let (chunk, tally) = (records.finish(), Tally::default());
+        self.committer.inbox.append(Append { chunk, tally, by: None, budget: None, done });
+        told
+    }
+
+    fn step(&mut self) {
+        let ended = self.committer.step(Patience::Never, &|| Duration::ZERO);
+        assert!(ended.is_none(), "{ended:?}");
+    }
+
+    /// The disk has no room for another segment, and the one that is written none for a chunk: how many were
+    /// written until then, and the answer of the first that was not.
+    fn fill(&mut self) -> (usize, oneshot::Receiver<Acked>) {
+        self.disk.set_capacity(Some(self.disk.allocated()));
+        for written in 0.. {
+            let mut told = self.hand_over(b'-');
+            self.step();
+            if told.try_recv().is_err() {
+                return (written, told);
+            }
+        }
+        panic!("it takes everything");
+    }
+
+    fn written(&mut self) -> String {
+        let mut batch = Batch::default();
+        self.reader.seek(0);
+        self.reader.next(None, usize::MAX, &mut batch).unwrap();
+        let messages = batch.iter().filter(|entry| entry.kind == RecordKind::Message as u8);
+        messages.map(|entry| char::from(entry.bytes[0])).collect()
+    }
+}
+
+#[test]
+fn what_came_behind_a_chunk_that_was_let_go_does_not_overtake_what_comes_again() {
+    let mut rig = Rig::new();
+    let (written, first) = rig.fill();
+    let (second, mut other) = (rig.hand_over(b'b'), rig.hand_over(b'o'));
+    rig.step();
+    assert!(other.try_recv().is_err() && rig.written() == "-".repeat(written), "there is no room");
+    // Their publisher was told to keep both.
+    drop((first, second));
+    rig.disk.set_capacity(None);
+    rig.step();
+    rig.step();
+    assert!(other.try_recv().is_ok(), "another's is written");
+    let mut again = [b'a', b'b'].map(|name| rig.hand_over(name));
+    rig.step();
+    assert!(again.iter_mut().all(|told| told.try_recv().is_ok()), "they come again");
+    drop(rig.hand_over(b'c'));
+    rig.step();
+    assert_eq!(rig.written(), format!("{}oabc", "-".repeat(written)));
+}
+
+#[test]
+fn what_came_behind_a_chunk_that_waits_is_written_behind_it_whoever_is_left_to_be_told() {
+    let mut rig = Rig::new();
+    let (written, mut first) = rig.fill();
+    drop(rig.hand_over(b'b'));
+    rig.step();
+    rig.disk.set_capacity(None);
+    rig.step();
+    rig.step();
+    assert!(first.try_recv().is_ok());
+    assert_eq!(rig.written(), format!("{}-b", "-".repeat(written)));
+}
