@@ -2,7 +2,7 @@
 //! made by `octroi tls` and by openssl, passwords, TCP and WebSocket.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,11 +19,9 @@ use octroi_tests::{needs, policy, report, root};
 use tungstenite::Message;
 use tungstenite::client::IntoClientRequest;
 
-use crate::kill::activate_next;
-
 /// Who publishes the counts, by certificate and by password.
-const NAME: &str = "mobilite.rennes.example";
-const USER: &str = "ville-mobilite";
+pub(crate) const NAME: &str = "mobilite.rennes.example";
+pub(crate) const USER: &str = "ville-mobilite";
 /// Another source of the policy, by certificate.
 const OTHER: &str = "lns.redon.example";
 /// The source that publishes the counts, once more.
@@ -37,7 +35,7 @@ domains = ["mobility"]
 commune = "35238"
 perimeter = "metropole-rennes"
 "#;
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// How clients come in.
 #[derive(Clone, Copy)]
@@ -47,15 +45,15 @@ enum By {
 }
 
 /// A hub with listeners over TLS, and the authority beside it.
-struct Site {
-    hub: Hub,
-    pki: PathBuf,
+pub(crate) struct Site {
+    pub(crate) hub: Hub,
+    pub(crate) pki: PathBuf,
     /// By certificate, by password; the same over WebSocket.
     ports: [u16; 4],
 }
 
 impl Site {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let ports = [(); 4].map(|()| free_port());
         let [certificate, password, ws_certificate, ws_password] = ports;
         let tls = "tls = { certificate = \"file:pki/server.pem\", key = \"file:pki/server.key\"";
@@ -87,11 +85,11 @@ impl Site {
         site
     }
 
-    fn address(&self, listener: usize) -> SocketAddr {
+    pub(crate) fn address(&self, listener: usize) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports[listener]).into()
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.pki.join(name)
     }
 
@@ -99,18 +97,18 @@ impl Site {
         octroi(&["tls", "issue", name, "--dir", path(&self.pki)]);
     }
 
-    fn revoke(&self, name: &str) {
+    pub(crate) fn revoke(&self, name: &str) {
         octroi(&["tls", "revoke", name, "--dir", path(&self.pki)]);
     }
 
     /// Somebody with that certificate.
-    fn peer(&self, name: &str) -> Peer {
+    pub(crate) fn peer(&self, name: &str) -> Peer {
         let [certificate, key] = ["pem", "key"].map(|kind| self.file(&format!("clients/{name}.{kind}")));
         Peer::tls(self.address(0), &self.file("ca.pem"), Some((&certificate, &key)))
     }
 
     /// How the parts of the first listener stand.
-    fn state(&self, part: &str) -> (String, String) {
+    pub(crate) fn state(&self, part: &str) -> (String, String) {
         let status = self.hub.cli_json(&["status"]);
         let listener = self.address(0).to_string();
         let all = status["credentials"].as_array().expect("a list").clone();
@@ -134,7 +132,7 @@ fn path(path: &Path) -> &str {
 }
 
 /// Puts a file there whole, as `mv` does.
-fn replace(at: &Path, text: &str) {
+pub(crate) fn replace(at: &Path, text: &str) {
     let aside = at.with_extension("new");
     fs::write(&aside, text).unwrap();
     fs::rename(aside, at).unwrap();
@@ -148,15 +146,15 @@ fn password_file(of: &[(&str, &str)]) -> String {
     of.iter().map(|(user, password)| format!("{user}:{}\n", hash(password))).collect()
 }
 
-fn count(id: u64) -> Vec<u8> {
+pub(crate) fn count(id: u64) -> Vec<u8> {
     policy::COUNTS.payload.replace("%ID%", &id.to_string()).replace("%N%", "7").into_bytes()
 }
 
-const TOPIC: &str = "ville/mobilite/compteur-7/count";
+pub(crate) const TOPIC: &str = "ville/mobilite/compteur-7/count";
 
 /// Publishes a count and waits for its acknowledgement.
 #[track_caller]
-fn publish(wire: &mut Wire, id: u64) {
+pub(crate) fn publish(wire: &mut Wire, id: u64) {
     let mut packet = Vec::new();
     wire::publish((wire.version(), Qos::AtLeastOnce), 7, false, TOPIC, &count(id), &mut packet);
     wire.send(&packet).unwrap();
@@ -359,129 +357,6 @@ fn a_hub_does_not_start_with_what_cannot_be_used() {
 }
 
 #[test]
-fn a_hub_that_starts_with_an_expired_certificate_keeps_that_listener_shut_and_does_all_else() {
-    let _machine = needs::exclusive();
-    let mut site = Site::start();
-    let read = |name: &str| fs::read_to_string(site.file(name)).unwrap();
-    let good = [read("server.pem"), read("server.key")];
-    let server = "subjectAltName = DNS:localhost\nextendedKeyUsage = serverAuth\n";
-    if signed(&site, "/CN=localhost", server, "0").is_none() {
-        return;
-    }
-    site.hub.terminate();
-    for (from, to) in [("x.pem", "server.pem"), ("x.key", "server.key")] {
-        fs::copy(site.file(from), site.file(to)).unwrap();
-    }
-    std::thread::sleep(Duration::from_secs(2));
-    site.hub.run();
-    let (state, reason) = site.state("certificate");
-    assert!(state == "shut" && reason.contains("the listener is shut"), "{state} {reason}");
-    assert!(site.hub.log().contains("the listener is shut"), "{}", site.hub.log());
-    assert_eq!(TcpStream::connect(site.address(0)).unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    let listener = format!("listener=\"{}\"", site.address(0));
-    assert_eq!(site.hub.metrics().sum("octroi_credentials_refused", &[&listener]), 1.0);
-    let checked = site.hub.cli(&["config", "check"]);
-    assert!(checked.code == 78 && checked.err.contains("expired at"), "{}", checked.err);
-    let mut other = Wire::connect(site.hub.mqtt(), Version::V5, "c", USER).unwrap();
-    publish(&mut other, 770_000_000_000_009);
-    site.hub.drained(Duration::from_secs(30));
-    let found: Vec<_> = site.hub.archive("dc-rennes").iter().filter_map(|record| record.message()).collect();
-    assert_eq!(found, [770_000_000_000_009], "targets get what is theirs");
-
-    replace(&site.file("server.key"), &good[1]);
-    replace(&site.file("server.pem"), &good[0]);
-    wait_until("it opens by itself", SOON, || Wire::connect(site.peer(NAME), Version::V5, "c", "").is_ok());
-    assert_eq!(site.state("certificate").0, "in_force");
-}
-
-#[test]
-fn a_certificate_that_ends_while_its_client_is_connected_ends_the_session() {
-    let _machine = needs::exclusive();
-    let site = Site::start();
-    let Some(peer) = short_lived(&site, Duration::from_secs(12)) else { return };
-    let mut five = Wire::connect(peer.clone(), Version::V5, "five", "").unwrap();
-    let mut three = Wire::connect(peer.clone(), Version::V311, "three", "").unwrap();
-    let began = Instant::now();
-    publish(&mut five, 770_000_000_000_006);
-    let (code, why) = five.farewell(Duration::from_secs(72)).unwrap().expect("a DISCONNECT");
-    report::table("a certificate ends", &[("session closed", format!("{:?} later", began.elapsed()))]);
-    assert!(code == 0x87 && why.contains("your certificate has expired"), "{code:#04x} {why}");
-    assert!(three.answer(SOON).is_err(), "a client of 3.1.1 is closed");
-    assert!(Wire::connect(peer, Version::V5, "again", "").is_err());
-    let log = site.hub.log();
-    let said = log.lines().filter(|line| line.contains("your certificate has expired"));
-    let named = said.filter(|line| line.contains(&format!("cert:CN={NAME}")) || line.contains(NAME));
-    assert_eq!(named.count(), 2, "{log}");
-}
-
-/// A client with a certificate that ends so soon.
-fn short_lived(site: &Site, valid: Duration) -> Option<Peer> {
-    let tool = needs::tool("openssl", "openssl")?;
-    let command = |command: &mut Command| {
-        let finished = run(command.current_dir(&site.pki), SOON).unwrap();
-        assert_eq!(finished.code, 0, "{command:?}: {}", finished.err);
-        finished.out
-    };
-    // No number of days will do, so that it takes openssl's own authority.
-    let authority = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nserial = x.serial\nnew_certs_dir = .\n\
-                     default_md = sha256\npolicy = p\nx509_extensions = e\n[p]\ncommonName = supplied\n\
-                     [e]\nextendedKeyUsage = clientAuth\n";
-    fs::write(site.file("x.cnf"), authority).unwrap();
-    fs::write(site.file("index.txt"), "").unwrap();
-    fs::write(site.file("x.serial"), "77\n").unwrap();
-    let subject = format!("/CN={NAME}");
-    let request = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    command(Command::new(&tool).args(request).args(["-keyout", "x.key", "-subj", &subject, "-out", "x.csr"]));
-    let end = format!("+{} seconds", valid.as_secs());
-    let end = command(Command::new("date").args(["-u", "-d", &end, "+%y%m%d%H%M%SZ"]));
-    let sign = ["ca", "-batch", "-notext", "-config", "x.cnf", "-cert", "ca.pem", "-keyfile", "ca.key"];
-    command(Command::new(&tool).args(sign).args(["-in", "x.csr", "-out", "x.pem", "-enddate", end.trim()]));
-    Some(Peer::tls(site.address(0), &site.file("ca.pem"), Some((&site.file("x.pem"), &site.file("x.key")))))
-}
-
-/// A client of the first listener with a will, which is connected.
-fn with_will(site: &Site, id: u64) -> Wire {
-    let payload = String::from_utf8(count(id)).unwrap();
-    let connect = wire::connect_with_will("c", "", wire::Will { delay: 0, topic: TOPIC, payload: &payload });
-    Wire::open(site.peer(NAME), Version::V5, &connect).unwrap()
-}
-
-#[test]
-fn the_will_of_a_client_that_is_revoked_is_refused_and_on_record() {
-    let _machine = needs::exclusive();
-    let mut site = Site::start();
-    let mut wire = with_will(&site, 770_000_000_000_007);
-    site.revoke(NAME);
-    assert!(wire.farewell(SOON).unwrap().is_some_and(|(code, _)| code == 0x87));
-    let refused = ["stage=\"publish\"", "reason=\"identity_lapsed\""];
-    wait_until("the will is refused", SOON, || {
-        site.hub.metrics().sum("octroi_rejected_total", &refused) == 1.0
-    });
-    site.hub.terminate();
-    assert!(site.hub.archive("dc-rennes").is_empty());
-    let said = site.hub.cli(&["journal", "ls", "--records", "20"]);
-    let record = said.out.lines().find(|line| line.contains("refused: identity_lapsed"));
-    let record = record.unwrap_or_else(|| panic!("{}{}", said.out, said.err));
-    assert!(record.contains(TOPIC) && record.contains(NAME), "{record}");
-    assert!(!said.out.contains("770000000000007"), "nothing of what it held");
-}
-
-#[test]
-fn the_will_of_a_client_whose_source_left_the_policy_goes_as_its_messages_go() {
-    let _machine = needs::exclusive();
-    let site = Site::start();
-    let wire = with_will(&site, 770_000_000_000_008);
-    let identity = format!("identity = \"cert:CN={NAME}\"");
-    policy::edit(&site.hub.policy(), &identity, "identity = \"cert:CN=gone.example\"");
-    activate_next(&site.hub);
-    drop(wire);
-    wait_until("it is in quarantine", SOON, || {
-        let kept = site.hub.cli(&["quarantine", "list"]).out;
-        kept.contains("unknown_source") && kept.contains(TOPIC)
-    });
-}
-
-#[test]
 fn a_password_that_is_changed_ends_its_session_and_opens_nothing_any_more() {
     let _machine = needs::exclusive();
     let site = Site::start();
@@ -584,7 +459,7 @@ fn by_openssl(site: &Site, subject: &str, names: &str) -> Option<Peer> {
 }
 
 /// `x.pem` and `x.key`, valid for so many days.
-fn signed(site: &Site, subject: &str, extensions: &str, days: &str) -> Option<()> {
+pub(crate) fn signed(site: &Site, subject: &str, extensions: &str, days: &str) -> Option<()> {
     let tool = needs::tool("openssl", "openssl")?;
     let openssl = |arguments: &[&str]| {
         let finished = run(Command::new(&tool).args(arguments).current_dir(&site.pki), SOON).unwrap();
