@@ -101,7 +101,7 @@ policies() {
 # forbid unsafe code, so that a panic, a hang or a disagreement is what there is to find. The build has a
 # bound of its own, which a clean clone keeps on two quiet processors.
 fuzz() {
-    local code=0 target seeds result seconds=${OCTROI_FUZZ_BUILD_SECONDS:-300}
+    local code=0 target seeds result seconds=${OCTROI_FUZZ_BUILD_SECONDS:-420}
     if ! timeout "$seconds" cargo +nightly fuzz build --sanitizer none; then
         echo "fuzz targets: not built within $seconds s (OCTROI_FUZZ_BUILD_SECONDS)" >>"$OCTROI_NOT_RUN"
         return 0

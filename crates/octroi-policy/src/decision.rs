@@ -171,6 +171,8 @@ reasons! {
     Command = "command";
     /// Larger than the hub takes; given by the hub, not here.
     TooLarge = "too_large";
+    /// A will of a client that is no longer who it proved to be; given by the hub, not here.
+    IdentityLapsed = "identity_lapsed";
 }
 
 impl Reason {

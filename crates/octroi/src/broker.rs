@@ -8,7 +8,8 @@
 //!
 //! INVARIANT: PUBACKs leave in the order the messages came, each after the sync
 //! of its chunk: what is not on disk stays the broker's.
-//! INVARIANT: while the hub has no room, the broker is not read.
+//! INVARIANT: while the hub has no room, or the source its quota, the broker is
+//! not read: it keeps what is beyond the receive maximum.
 
 mod retry;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use crate::intake::{Arrived, Intake, Sender, Shares};
 use crate::limits;
 use crate::pipeline::Pending;
 use crate::policies::Active;
+use crate::quota::Dues;
 use crate::session::Shared;
 use crate::status::{BrokerState, BrokerStatus};
 use retry::Retry;
@@ -111,10 +113,18 @@ enum Trouble {
     /// A certificate, a key or an authority cannot be used.
     Files(Refusal),
     Connect(std::io::Error),
+    /// TLS stands, and the broker does not take the certificate that the hub showed, or wants one.
+    Certificate(std::io::Error),
     Tls(std::io::Error),
     /// What came found no room in the byte budget.
     NoRoom,
     Ended(End),
+}
+
+impl Trouble {
+    fn of_tls(error: std::io::Error) -> Self {
+        if tls::is_about_our_certificate(&error) { Self::Certificate(error) } else { Self::Tls(error) }
+    }
 }
 
 /// One broker of the configuration.
@@ -136,16 +146,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
 /// # Errors
 /// The first that cannot.
 pub fn check(config: &Config, clock: &Arc<dyn Clock>) -> Result<(), Refusal> {
-    let mut tls = config.brokers.values().filter_map(|broker| broker.tls.as_ref());
-    tls.try_for_each(|tls| tls::client(tls, clock).map(drop))
+    refusals(config, clock).next().map_or(Ok(()), Err)
+}
+
+fn refusals(config: &Config, clock: &Arc<dyn Clock>) -> impl Iterator<Item = Refusal> {
+    let tls = config.brokers.values().filter_map(|broker| broker.tls.as_ref());
+    tls.filter_map(move |tls| tls::client(tls, clock).err())
 }
 
 /// Every broker of the configuration, not connected to yet.
 ///
 /// # Errors
-/// See [`check`].
+/// See [`check`]. What only the time is against is no error: it is said while there is no connection.
 pub fn open(config: &Config, shares: &Shares, clock: &Arc<dyn Clock>) -> Result<Vec<Broker>, Refusal> {
-    check(config, clock)?;
+    if let Some(refusal) = refusals(config, clock).find(|refusal| !refusal.by_time) {
+        return Err(refusal);
+    }
     let brokers = config.brokers.iter();
     Ok(brokers.map(|(name, config)| Broker::new(name, config.clone(), shares, Arc::clone(clock))).collect())
 }
@@ -226,7 +242,7 @@ impl Broker {
         let client = client.map_err(|error| other(&error))?.map_err(Trouble::Files)?;
         let handshake =
             timeout(limits::BROKER_CONNECT, TlsConnector::from(client).connect(name, socket)).await;
-        Ok(Box::new(handshake.unwrap_or_else(|_| Err(late())).map_err(Trouble::Tls)?))
+        Ok(Box::new(handshake.unwrap_or_else(|_| Err(late())).map_err(Trouble::of_tls)?))
     }
 }
 
@@ -245,19 +261,22 @@ struct Conversation<'a> {
     mqtt: Subscriber,
     intake: Intake,
     pending: VecDeque<Pending>,
+    /// What it owes of its source's quota.
+    dues: Dues,
     /// The subscriptions of the configuration stand.
     subscribed: bool,
 }
 
 impl<'a> Conversation<'a> {
     fn new(broker: &'a Broker, shared: &'a Shared, anew: bool) -> Self {
-        let (asks, bounds) = (Arc::clone(&broker.asks), Arc::clone(&shared.limits));
+        let (asks, bounds, now) = (Arc::clone(&broker.asks), Arc::clone(&shared.limits), Instant::now());
         Self {
             broker,
             shared,
-            mqtt: Subscriber::new(asks, bounds, anew, Instant::now().into_std()),
+            mqtt: Subscriber::new(asks, bounds, anew, now.into_std()),
             intake: Intake::default(),
             pending: VecDeque::new(),
+            dues: Dues::new(&broker.sender, &shared.ingress.policies.current(), now),
             subscribed: false,
         }
     }
@@ -266,7 +285,13 @@ impl<'a> Conversation<'a> {
         let (mut input, mut heard) = (BytesMut::new(), Vec::new());
         let mut stopping = self.shared.stopping.clone();
         loop {
-            let Some(progress) = self.receive(&mut input, &mut heard).await else { return Trouble::NoRoom };
+            let active = self.shared.ingress.policies.current();
+            self.dues.look(&self.broker.sender, &active, Instant::now());
+            let progress = match self.dues.held_until() {
+                Some(_) => Some(Progress::EventsFull),
+                None => self.receive(&mut input, &mut heard).await,
+            };
+            let Some(progress) = progress else { return Trouble::NoRoom };
             if self.write(socket).await.is_err() {
                 self.mqtt.connection_lost(&mut heard);
             }
@@ -280,7 +305,8 @@ impl<'a> Conversation<'a> {
             } else {
                 self.mqtt.not_listening();
             }
-            let due = self.mqtt.deadline().map(Instant::from_std).unwrap_or_else(Instant::now);
+            let due = self.mqtt.deadline().map(Instant::from_std).into_iter().chain(self.dues.held_until());
+            let due = due.min().unwrap_or_else(Instant::now);
             let woken = tokio::select! {
                 biased;
                 stored = oldest(&mut self.pending) => Woken::Answered(stored),
@@ -297,6 +323,10 @@ impl<'a> Conversation<'a> {
                     self.mqtt.leave(&mut heard);
                 }
                 Woken::Tick => self.mqtt.handle_timeout(Instant::now().into_std(), &mut heard),
+                // In TLS 1.3 what a broker makes of the hub's certificate comes after the handshake.
+                Woken::Read(Err(error)) if tls::is_about_our_certificate(&error) => {
+                    return Trouble::Certificate(error);
+                }
                 Woken::Read(Ok(0) | Err(_)) => self.mqtt.connection_lost(&mut heard),
                 Woken::Read(Ok(_)) => {}
             }
@@ -306,12 +336,15 @@ impl<'a> Conversation<'a> {
     /// Takes in what was read: messages, their records, and the hand-over; `None`: there is no room.
     async fn receive(&mut self, input: &mut BytesMut, heard: &mut Vec<Heard>) -> Option<Progress> {
         loop {
-            let now = Instant::now();
-            let progress = self.mqtt.receive(input, now.into_std(), limits::EVENTS, heard);
-            let ingress = &self.shared.ingress;
+            let (now, ingress, sender) = (Instant::now(), &self.shared.ingress, &self.broker.sender);
             let active = ingress.policies.current();
-            let source = active.source(&self.broker.sender.identity);
-            let (sender, received) = (&self.broker.sender, ingress.clock.now());
+            let source = active.source(&sender.identity);
+            let rates = source.and_then(|source| active.rates(source));
+            let before = input.len();
+            let progress = self.mqtt.receive(input, now.into_std(), Dues::room(sender, rates, now), heard);
+            let messages = heard.iter().filter(|event| is_message(event)).count();
+            self.dues.take(sender, rates, (messages, before - input.len()), now);
+            let received = ingress.clock.now();
             for event in heard.drain(..) {
                 match event {
                     Heard::Publish(publish) => {
@@ -332,7 +365,7 @@ impl<'a> Conversation<'a> {
                             &mut self.intake,
                             &active,
                             &Arrived::publish(sender, &publish, now, received, source),
-                            why,
+                            why.into(),
                         );
                     }
                     Heard::Connected { session_present } => {
@@ -347,7 +380,8 @@ impl<'a> Conversation<'a> {
                 }
             }
             hand_over(self.broker, ingress, (&mut self.intake, &mut self.pending), &active).await?;
-            if progress != Progress::EventsFull || self.pending.len() >= limits::SESSION_CHUNKS {
+            let held = self.dues.held_until().is_some();
+            if held || progress != Progress::EventsFull || self.pending.len() >= limits::SESSION_CHUNKS {
                 return Some(progress);
             }
         }
@@ -397,6 +431,10 @@ impl<'a> Conversation<'a> {
         });
         written.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
     }
+}
+
+fn is_message(heard: &Heard) -> bool {
+    matches!(heard, Heard::Publish(_) | Heard::Inadmissible(..))
 }
 
 /// Hands over what has gathered. `None`: it found no room in time, and behind it nothing may go.

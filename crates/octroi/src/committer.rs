@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use octroi_journal::{
-    AppendError, AppendRefusal, Chunk, ChunkBuilder, CommitError, Durable, Journal, TargetBit,
+    AppendError, AppendRefusal, Chunk, ChunkBuilder, CommitError, Durable, Journal, Target, TargetBit,
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::patience::Patience;
 use crate::record::{Progress, RecordKind};
 pub use inbox::{Append, Control, Inbox};
+pub use parked::Most;
 use parked::Parked;
 pub use view::{JournalView, Watermark};
 
@@ -113,10 +114,10 @@ struct Staged {
 }
 
 impl Committer {
-    /// Owns `journal`, which has been recovered into `ledger`; no sender's messages take more than `share`
-    /// bytes of it.
+    /// Owns `journal`, which has been recovered into `ledger`; a sender's messages take no more of it than
+    /// `most` says.
     pub fn new(
-        (journal, share): (Journal, u64),
+        (journal, most): (Journal, Most),
         ledger: Ledger,
         inbox: Arc<Inbox>,
         watermark: Arc<Watermark>,
@@ -132,7 +133,7 @@ impl Committer {
             metrics,
             waiting: VecDeque::new(),
             let_go: false,
-            parked: Parked::new(share),
+            parked: Parked::new(most),
             deferred: VecDeque::new(),
             owed: BTreeMap::new(),
             sealed: false,
@@ -216,7 +217,7 @@ impl Committer {
         let behind = self.let_go && !chunks.is_empty();
         self.waiting.extend(chunks.into_iter().filter(|append| !behind || !append.done.is_closed()));
         self.let_go &= !behind;
-        self.parked.give_back(&self.ledger.usage, &mut self.waiting);
+        self.parked.give_back(&self.ledger.usage, &mut self.waiting, now());
         self.stage_chunks(&mut group);
 
         fail_point::reached("committer.staged");
@@ -451,8 +452,19 @@ impl Committer {
 
     fn publish(&mut self, durable: Durable) {
         let stats = self.journal.stats();
-        self.ledger.usage.turn(stats.first_seq, durable.end(), stats.limit);
+        let ends = (self.waited_for(durable.end()), durable.end());
+        self.ledger.usage.turn(ends, stats.limit, self.parked.senders());
         self.watermark.publish(stats.active_seq, durable.end());
+    }
+
+    /// The first record that some target is not done with; `end`: there is none.
+    fn waited_for(&self, end: u64) -> u64 {
+        let waits = |target: &Target| {
+            let assigned = self.ledger.assigned_below.get(&target.bit.index());
+            assigned.is_some_and(|assigned| target.cursor < *assigned)
+        };
+        let targets = self.journal.targets();
+        targets.iter().filter(|target| waits(target)).map(|target| target.cursor).min().unwrap_or(end)
     }
 
     fn seal(&mut self) -> Result<(), CommitError> {

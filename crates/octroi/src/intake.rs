@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use octroi_journal::{Chunk, ChunkBuilder};
-use octroi_mqtt::{Message as MqttMessage, Publish, Receipt, Refusal as MqttRefusal, Release, Version};
+use octroi_mqtt::{
+    Inadmissible, Message as MqttMessage, Publish, Receipt, Refusal as MqttRefusal, Release, Version,
+};
 use octroi_policy::json::Scratch;
 use octroi_policy::{DomainIx, Label, Level, Markings, Reason, SourceIx, Timestamp};
 use tokio::sync::Semaphore;
@@ -111,6 +113,12 @@ impl Refused {
     #[must_use]
     pub fn by(reason: Reason, code: MqttRefusal) -> Self {
         Self { code, reason, said: reason.name() }
+    }
+}
+
+impl From<Inadmissible> for Refused {
+    fn from(why: Inadmissible) -> Self {
+        Self { code: why.refusal(), reason: Reason::TopicNotAllowed, said: why.name() }
     }
 }
 

@@ -42,6 +42,8 @@ pub const CONNECTIONS_PER_SOURCE: u64 = 12_000;
 pub const CONNECTIONS_PER_ADDRESS: u64 = 2_000;
 /// Connections that have not said yet who they are; the next ones wait in the kernel's queue.
 pub const STRANGERS: usize = 8_192;
+/// Connections that wait in the kernel's queue of a listener that was shut at the start; tokio's own of the others.
+pub const LISTEN_BACKLOG: u32 = 1_024;
 /// How long a connection's handshakes may take, TLS and WebSocket.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// What a log line is said again after, with how often it would have been.

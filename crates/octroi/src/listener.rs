@@ -1,11 +1,13 @@
 //! Sockets: accept, TLS, WebSocket, and a task for each connection. Handshakes
 //! happen off the accept loop, with one time-out for all.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -21,10 +23,55 @@ use crate::limits;
 use crate::session::{self, Shared};
 use crate::websocket;
 
+/// A listener's socket: its address is the hub's from the start.
+pub enum Socket {
+    /// Clients come in.
+    Open(TcpListener),
+    /// Who connects is refused, until there is something to go by.
+    Shut(TcpSocket),
+}
+
+impl Socket {
+    /// Where it is bound.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Open(socket) => socket.local_addr(),
+            Self::Shut(socket) => socket.local_addr(),
+        }
+    }
+
+    /// Waits until clients may come in; `None`: the hub stops before.
+    async fn opened(self, door: &Door, stopping: &mut watch::Receiver<bool>) -> Option<TcpListener> {
+        let socket = match self {
+            Self::Open(socket) => return Some(socket),
+            Self::Shut(socket) => socket,
+        };
+        let mut credentials = door.credentials.clone();
+        tokio::select! {
+            opened = async { credentials.wait_for(|credentials| !credentials.is_shut).await.is_ok() } => {
+                if !opened {
+                    return None;
+                }
+            }
+            _ = stopping.wait_for(|stopping| *stopping) => return None,
+        }
+        match socket.listen(limits::LISTEN_BACKLOG) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                tracing::error!(%error, "a listener that was shut cannot be opened: restart the hub");
+                None
+            }
+        }
+    }
+}
+
 /// One MQTT listener.
 pub struct Listener {
     /// Bound.
-    pub socket: TcpListener,
+    pub socket: Socket,
     /// How to come in by it.
     pub door: Arc<Door>,
 }
@@ -44,10 +91,12 @@ pub struct Door {
 /// Accepts until the hub stops; then waits for its connections to finish.
 pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
     let mut tasks = JoinSet::new();
+    let Listener { socket: bound, door } = listener;
+    let Some(bound) = bound.opened(&door, &mut stopping).await else { return };
     loop {
         let next = async {
             let stranger = shared.admission.stranger().await;
-            (listener.socket.accept().await, stranger)
+            (bound.accept().await, stranger)
         };
         let (accepted, stranger) = tokio::select! {
             next = next => next,
@@ -75,12 +124,12 @@ pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::R
         };
         // Acks are small and wanted at once; a socket that refuses the option still works.
         socket.set_nodelay(true).ok();
-        let (shared, door) = (Arc::clone(&shared), Arc::clone(&listener.door));
+        let (shared, door) = (Arc::clone(&shared), Arc::clone(&door));
         tasks.spawn(async move {
             come_in(shared, &door, socket, &mut guest).await;
         });
     }
-    drop(listener);
+    drop(bound);
     while tasks.join_next().await.is_some() {}
 }
 

@@ -81,7 +81,14 @@ pub const REJECTIONS: &[(&str, &[&str])] = &[
     ),
     (
         "publish",
-        &["command", "payload_format_invalid", "too_large", "topic_name_invalid", "topic_not_allowed"],
+        &[
+            "command",
+            "identity_lapsed",
+            "payload_format_invalid",
+            "too_large",
+            "topic_name_invalid",
+            "topic_not_allowed",
+        ],
     ),
     (OTHER, &[OTHER]),
 ];

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use octroi_journal::{Entry, ReadError, TargetBit};
-use octroi_mqtt::{Inadmissible, Refusal as MqttRefusal};
+use octroi_mqtt::Refusal as MqttRefusal;
 use octroi_policy::{Input, KeySource, Reason, Text, Timestamp};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
@@ -106,10 +106,10 @@ impl Ingress {
         intake.keep(active, arrived, decided);
     }
 
-    /// A publish that must not become a message (a reserved topic): on record, then refused.
-    pub fn refuse(&self, intake: &mut Intake, active: &Active, arrived: &Arrived<'_>, why: Inadmissible) {
+    /// A publish that must not become a message (a reserved topic, a sender who is not who it was): on record,
+    /// then refused.
+    pub fn refuse(&self, intake: &mut Intake, active: &Active, arrived: &Arrived<'_>, refused: Refused) {
         intake.count(arrived);
-        let refused = Refused { code: why.refusal(), reason: Reason::TopicNotAllowed, said: why.name() };
         intake.refuse(active, arrived, refused);
     }
 

@@ -125,6 +125,13 @@ impl Active {
         Rates::of(self.policy.sources().get(source.index())?.quota.as_ref())
     }
 
+    /// What a sender's messages may take of the journal by its source's quota, bytes.
+    #[must_use]
+    pub fn journal_bytes(&self, identity: &str) -> u64 {
+        let source = self.source(identity).and_then(|source| self.policy.sources().get(source.index()));
+        source.and_then(|source| source.quota.as_ref()?.journal_bytes).unwrap_or(u64::MAX)
+    }
+
     /// The journal's bit of a target.
     #[must_use]
     pub fn bit(&self, target: TargetIx) -> Option<TargetBit> {

@@ -8,8 +8,12 @@
 //! for all of it, so that to connect again is no way round. The rate is an
 //! argument: what was taken stays taken when the policy changes.
 //!
+//! What a connection owes of it, and whether it is read, is `quota/dues.rs`.
+//!
 //! INVARIANT: over any time, what a source's connections take is at most their
 //! burst, what the rate gives in that time, and the last batch of each.
+
+mod dues;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +22,7 @@ use octroi_policy::ast::Quota;
 use tokio::time::Instant;
 
 use crate::limits;
+pub use dues::Dues;
 
 /// A token in the unit that buckets count in: a rate is one of them per nanosecond.
 const TOKEN: u128 = 1_000_000_000;

@@ -14,6 +14,7 @@ pub use boot::replay;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use octroi_journal::Reader;
 use octroi_policy::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -114,9 +115,9 @@ struct Threads {
 #[derive(Clone, Debug)]
 pub struct Addresses {
     /// MQTT listeners, in the configuration's order.
-    pub mqtt: Vec<std::net::SocketAddr>,
+    pub mqtt: Vec<SocketAddr>,
     /// Metrics, health, API and console.
-    pub http: std::net::SocketAddr,
+    pub http: SocketAddr,
 }
 
 impl Server {
@@ -290,19 +291,35 @@ async fn listen(parts: &Parts) -> Result<(Vec<listener::Listener>, Watcher), Fai
             clock: Arc::clone(&parts.clock),
             transport: listener.transport.clone(),
         };
-        listeners.push(listener::Listener { socket: bind(listener.bind).await?, door: Arc::new(door) });
+        let socket = if door.credentials.borrow().is_shut {
+            listener::Socket::Shut(reserve(listener.bind)?)
+        } else {
+            listener::Socket::Open(bind(listener.bind).await?)
+        };
+        listeners.push(listener::Listener { socket, door: Arc::new(door) });
     }
     Ok((listeners, watcher))
 }
 
-async fn bind(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let hint = "another process may hold the port, or the address is not this machine's";
-        Failure::new(
-            Exit::Io,
-            anyhow::Error::from(error).context(format!("cannot listen on {address}: {hint}")),
-        )
-    })
+async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, error))
+}
+
+/// Binds, and does not listen: who connects is refused at once.
+fn reserve(address: SocketAddr) -> Result<TcpSocket, Failure> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let bound = socket.and_then(|socket| {
+        // As with those that listen: a restart does not wait for connections of the process before.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    });
+    bound.map_err(|error| cannot_listen(address, error))
+}
+
+fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Failure {
+    let hint = "another process may hold the port, or the address is not this machine's";
+    Failure::new(Exit::Io, anyhow::Error::from(error).context(format!("cannot listen on {address}: {hint}")))
 }
 
 /// What one sender may have of the byte budget: as much of it as its messages may take of the journal.

@@ -13,22 +13,23 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use octroi_mqtt::{
-    Ack, CloseReason, Connect, ConnectRefusal, DisconnectReason, Event, Grant, Limits, Progress, Session,
-    Version, Will,
+    Ack, CloseReason, Connect, ConnectRefusal, DisconnectReason, Event, Grant, Limits, Progress, Refusal,
+    Session, Version, Will,
 };
+use octroi_policy::Reason;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::admission::{Admission, Cap, Guest};
 use crate::fail_point;
-use crate::identity::standing::Standing;
+use crate::identity::standing::{Lapse, Standing};
 use crate::intake::{Arrived, Intake, Refused, Sender};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::pipeline::{Ingress, Pending};
 use crate::policies::Active;
-use crate::quota::{Mark, Rates};
+use crate::quota::Dues;
 use crate::sessions::{Asks, End, EnterError, Entered, Place, Sessions};
 use crate::turns::Turns;
 
@@ -53,6 +54,13 @@ pub struct Shared {
 /// What an MQTT 5 client is told when the hub stops.
 const STOPPING: Option<&str> = Some("the hub is stopping; send again what is not acknowledged");
 
+/// What becomes of the will of a client that is no longer who it proved to be.
+const NO_LONGER: Refused = Refused {
+    code: Refusal::NotAuthorized,
+    reason: Reason::IdentityLapsed,
+    said: Reason::IdentityLapsed.name(),
+};
+
 /// Who is at the other end.
 struct Peer {
     sender: Sender,
@@ -60,16 +68,8 @@ struct Peer {
     ended: oneshot::Receiver<End>,
     /// Seconds that the session outlives its connection.
     expiry: u32,
-    /// Up to where it took of its source's quota.
-    mark: Mark,
-}
-
-/// A connection that its source's quota holds back.
-#[derive(Clone, Copy)]
-struct Held {
-    since: Instant,
-    /// When to look again.
-    until: Instant,
+    /// What it owes of its source's quota.
+    dues: Dues,
 }
 
 /// One connection.
@@ -83,7 +83,8 @@ struct Conversation<'s> {
     peer: Option<Peer>,
     will: Option<Box<Will>>,
     taken_over: bool,
-    held: Option<Held>,
+    /// Why the client is no longer who it proved to be.
+    lapse: Option<Lapse>,
     /// Refusals in the current minute.
     refusals: (Instant, u32),
 }
@@ -104,7 +105,7 @@ where
         peer: None,
         will: None,
         taken_over: false,
-        held: None,
+        lapse: None,
         refusals: (now, 0),
     };
     conversation.run(&mut socket).await;
@@ -133,8 +134,8 @@ impl Conversation<'_> {
         let mut tick = std::pin::pin!(sleep_until(Instant::now() + self.shared.limits.connect_timeout));
         loop {
             let now = Instant::now();
-            self.look_at_quota(now);
-            let progress = match self.held {
+            self.look_at_dues(now);
+            let progress = match self.held_until() {
                 Some(_) => Progress::EventsFull,
                 None => self.receive(&mut input, &mut events, now).await,
             };
@@ -153,7 +154,7 @@ impl Conversation<'_> {
                 self.mqtt.pause_keep_alive();
             }
             if let Some(lapse) = self.standing.lapse(now) {
-                self.mqtt.disconnect(DisconnectReason::NotAuthorized, Some(lapse.why()), &mut events);
+                self.lapsed(lapse, &mut events);
                 continue;
             }
             let woken = {
@@ -205,9 +206,14 @@ impl Conversation<'_> {
             let active = self.shared.ingress.policies.current();
             let source = self.peer.as_ref().and_then(|peer| active.source(&peer.sender.identity));
             let rates = source.and_then(|source| active.rates(source));
-            let (room, before) = (self.room(rates, now), input.len());
+            let peer = self.peer.as_ref();
+            let room = peer.map_or(limits::EVENTS, |peer| Dues::room(&peer.sender, rates, now));
+            let before = input.len();
             let progress = self.mqtt.receive(input, now.into_std(), room, events);
-            self.take_quota(rates, (events, before - input.len()), now);
+            if let Some(peer) = &mut self.peer {
+                let messages = events.iter().filter(|event| is_message(event)).count();
+                peer.dues.take(&peer.sender, rates, (messages, before - input.len()), now);
+            }
             let again = matches!(progress, Progress::EventsFull);
             let mut connected = false;
             // Once for all that was read together.
@@ -227,7 +233,7 @@ impl Conversation<'_> {
                     Event::Inadmissible(publish, why) => {
                         if let Some(peer) = &self.peer {
                             let arrived = Arrived::publish(&peer.sender, &publish, now, received, source);
-                            self.shared.ingress.refuse(&mut self.intake, &active, &arrived, why);
+                            self.shared.ingress.refuse(&mut self.intake, &active, &arrived, why.into());
                         }
                     }
                     Event::BridgeState(publish) => {
@@ -252,7 +258,7 @@ impl Conversation<'_> {
             if !self.intake.is_empty() {
                 self.hand_over(&active, until).await;
             }
-            if self.held.is_some() {
+            if self.held_until().is_some() {
                 return Progress::EventsFull;
             }
             if !(again || connected) || self.pending.len() >= limits::SESSION_CHUNKS {
@@ -261,40 +267,15 @@ impl Conversation<'_> {
         }
     }
 
-    /// How many messages of its quota the next batch may have.
-    fn room(&self, rates: Option<Rates>, now: Instant) -> usize {
-        match (&self.peer, rates) {
-            (Some(peer), Some(rates)) => peer.sender.share.meter.room(rates, now).min(limits::EVENTS),
-            (_, _) => limits::EVENTS,
+    fn look_at_dues(&mut self, now: Instant) {
+        if let Some(peer) = &mut self.peer {
+            peer.dues.look(&peer.sender, &self.shared.ingress.policies.current(), now);
         }
     }
 
-    /// A batch was read: it is paid for before the next one.
-    fn take_quota(&mut self, rates: Option<Rates>, (events, bytes): (&[Event], usize), now: Instant) {
-        let (Some(peer), Some(rates)) = (&mut self.peer, rates) else { return };
-        let is_message = |event: &&Event| {
-            matches!(event, Event::Publish(_) | Event::Inadmissible(..) | Event::BridgeState(_))
-        };
-        let messages = events.iter().filter(is_message).count();
-        peer.mark = peer.sender.share.meter.take(rates, messages, bytes, now);
-        let wait = peer.sender.share.meter.wait(rates, peer.mark, now);
-        self.held = wait.map(|wait| Held { since: now, until: now + wait });
-    }
-
-    /// Whether the quota of the policy in force still holds the connection back.
-    fn look_at_quota(&mut self, now: Instant) {
-        let (Some(peer), Some(held)) = (&self.peer, self.held) else { return };
-        if now < held.until {
-            return;
-        }
-        let active = self.shared.ingress.policies.current();
-        let source = active.source(&peer.sender.identity);
-        if let Some(source) = source.and_then(|source| active.sources.get(source.index())) {
-            source.slowed(now.saturating_duration_since(held.since));
-        }
-        let rates = source.and_then(|source| active.rates(source));
-        let wait = rates.and_then(|rates| peer.sender.share.meter.wait(rates, peer.mark, now));
-        self.held = wait.map(|wait| Held { since: now, until: now + wait });
+    /// Until when its source's quota holds the connection back.
+    fn held_until(&self) -> Option<Instant> {
+        self.peer.as_ref()?.dues.held_until()
     }
 
     /// Hands over what has gathered. Behind what found no room nothing goes: it would overtake it.
@@ -363,11 +344,8 @@ impl Conversation<'_> {
         };
         let share = self.shared.ingress.shares.of(identity);
         let sender = Sender { identity: identity.as_str().into(), version: connect.version, session, share };
-        // To connect again is no way round what the source's connections owe.
-        let mark = sender.share.meter.mark();
-        self.held = Some(Held { since: now, until: now });
-        self.peer = Some(Peer { sender, place, ended, expiry, mark });
-        self.look_at_quota(now);
+        let dues = Dues::new(&sender, &active, now);
+        self.peer = Some(Peer { sender, place, ended, expiry, dues });
         self.mqtt.accept(grant, now.into_std(), &mut events);
         self.take_ends(events);
     }
@@ -459,8 +437,8 @@ impl Conversation<'_> {
     fn arm(&self, tick: std::pin::Pin<&mut Sleep>, now: Instant) {
         let session = self.mqtt.deadline().map(Instant::from_std);
         let answers = self.pending.front().map(|pending| pending.since + limits::ACK_GRACE);
-        let held = self.held.map(|held| held.until);
-        let due = session.into_iter().chain(answers).chain(self.standing.deadline()).chain(held).min();
+        let due = session.into_iter().chain(answers).chain(self.standing.deadline());
+        let due = due.chain(self.held_until()).min();
         // Moving a timer costs more than a spare tick: it is moved only when it would fire too late.
         match due {
             Some(due) if due < tick.deadline() || tick.is_elapsed() => tick.reset(due.max(now)),
@@ -478,6 +456,14 @@ impl Conversation<'_> {
             socket.flush().await
         });
         written.await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+    }
+
+    /// The client is no longer who it proved to be: its session ends, and no will of it is published.
+    fn lapsed(&mut self, lapse: Lapse, events: &mut Vec<Event>) {
+        let (identity, why) = (self.peer.as_ref().map_or("-", |peer| &*peer.sender.identity), lapse.why());
+        tracing::info!(identity, why, "a connection is closed");
+        self.lapse = Some(lapse);
+        self.mqtt.disconnect(DisconnectReason::NotAuthorized, Some(why), events);
     }
 
     fn lost(&mut self, events: &mut Vec<Event>) {
@@ -503,33 +489,44 @@ impl Conversation<'_> {
         self.shared.sessions.release(&mut peer.place, expiry, Instant::now(), inbox);
         if let Some(will) = self.will.take() {
             let delay = Duration::from_secs(will.delay.min(expiry.unwrap_or(peer.expiry)).into());
-            // The client that comes back in time takes the will back (MQTT 5 section 3.1.3.2.2).
+            let mut stopping = self.shared.stopping.clone();
+            // The client that comes back in time takes the will back (MQTT 5 section 3.1.3.2.2). A hub that stops
+            // publishes it now: later it would know nothing of it.
             let back = !delay.is_zero()
                 && (self.taken_over
-                    || matches!(tokio::time::timeout(delay, &mut peer.ended).await, Ok(Ok(_))));
+                    || tokio::select! {
+                        end = &mut peer.ended => end.is_ok(),
+                        () = tokio::time::sleep(delay) => false,
+                        _ = stopping.wait_for(|stopping| *stopping) => false,
+                    });
             if !back {
-                self.publish_will(&peer.sender, &will).await;
+                self.publish_will(&mut peer, &will).await;
             }
         }
         self.shared.sessions.leave(peer.place);
     }
 
-    async fn publish_will(&mut self, sender: &Sender, will: &Will) {
-        if will.message.is_bridge_state() {
+    async fn publish_will(&mut self, peer: &mut Peer, will: &Will) {
+        let Will { message, .. } = will;
+        if message.is_bridge_state() {
             return;
         }
-        let ingress = &self.shared.ingress;
-        let active = ingress.policies.current();
-        let arrived = Arrived {
-            sender,
-            message: &will.message,
-            publish: None,
-            at: Instant::now(),
-            received: ingress.clock.now(),
-            source: active.source(&sender.identity),
-        };
-        ingress.take(&mut self.intake, &active, &arrived);
-        let until = Instant::now() + limits::ACK_GRACE;
+        let (ingress, now) = (&self.shared.ingress, Instant::now());
+        let (active, sender) = (ingress.policies.current(), &peer.sender);
+        let source = active.source(&sender.identity);
+        let rates = source.and_then(|source| active.rates(source));
+        peer.dues.take(sender, rates, (1, message.topic().len() + message.payload().len()), now);
+        let received = ingress.clock.now();
+        let arrived = Arrived { sender, message, publish: None, at: now, received, source };
+        // It may have lapsed while the will waited.
+        if self.lapse.is_some() || self.standing.lapse(now).is_some() {
+            self.shared.metrics.rejected("publish", NO_LONGER.said);
+            tracing::info!(identity = &*sender.identity, "a will is refused: its client is not who it was");
+            ingress.refuse(&mut self.intake, &active, &arrived, NO_LONGER);
+        } else {
+            ingress.take(&mut self.intake, &active, &arrived);
+        }
+        let until = now + limits::ACK_GRACE;
         if let Some(pending) = ingress.hand_over(&mut self.intake, &active, sender, until).await
             && pending.unsent.is_none()
         {
@@ -537,6 +534,10 @@ impl Conversation<'_> {
             pending.done.await.ok();
         }
     }
+}
+
+fn is_message(event: &Event) -> bool {
+    matches!(event, Event::Publish(_) | Event::Inadmissible(..) | Event::BridgeState(_))
 }
 
 fn front(pending: &mut VecDeque<Pending>) -> &mut Pending {

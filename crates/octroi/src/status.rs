@@ -61,6 +61,8 @@ pub enum CredentialState {
     Refused,
     /// What is in force has expired.
     Expired,
+    /// Nothing is in force, as the time is against what is on disk: the listener is shut.
+    Shut,
 }
 
 /// What a listener goes by to tell who is at the other end.

@@ -238,6 +238,7 @@ pub(crate) fn unusable(path: &Path, kind: Kind, error: &dyn fmt::Display) -> Ref
             "`octroi tls check` says what is in it; put a PEM file there, whole",
             "`octroi tls check` dit ce qui s'y trouve ; déposez-y un fichier PEM complet"
         ),
+        by_time: false,
     }
 }
 
@@ -249,6 +250,7 @@ fn mismatch(certificate: &Path, key: &Path) -> Refusal {
             "`{key}` n'est pas la clé du certificat de `{certificate}`"
         ),
         mend: text!("put the two there that belong together", "déposez les deux fichiers qui vont ensemble"),
+        by_time: false,
     }
 }
 
@@ -274,11 +276,11 @@ fn within(from: Timestamp, to: Timestamp, what: &Text, now: Timestamp) -> Result
     let mend = text!("put one there that is valid now", "déposez-en un exemplaire valable à ce jour");
     if now < from {
         let what = text!("{en} is not valid before {from}", "{fr} n'est pas valable avant le {from}");
-        return Err(Refusal { what, mend });
+        return Err(Refusal { what, mend, by_time: true });
     }
     if now > to {
         let what = text!("{en} expired at {to}", "{fr} a expiré le {to}");
-        return Err(Refusal { what, mend });
+        return Err(Refusal { what, mend, by_time: true });
     }
     Ok(())
 }

@@ -2,10 +2,12 @@
 //! fill the disk of the others. Part of the ledger: counted by whoever writes a
 //! chunk, stored in its snapshot, and counted again from the records behind it.
 //!
-//! The journal goes segment by segment, so bytes are counted by stretches of it
-//! and given back stretch by stretch, when the journal begins behind one. A
-//! stretch that is over remembers only whoever wrote a sixty-fourth of it or
-//! more: what the rest took is forgotten, and the snapshot stays small.
+//! Bytes are counted by stretches of the journal and given back stretch by
+//! stretch, once nothing in one is waited for. A stretch is over when it is a
+//! sixty-fourth of the journal's limit, or holds something of whoever has to
+//! wait, who would otherwise wait for what others write behind it. It remembers
+//! only whoever wrote a sixty-fourth of it or more: what the rest took is
+//! forgotten, and the snapshot stays small.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -46,12 +48,24 @@ impl Usage {
         }
     }
 
-    /// The journal begins at `first` by now, ends before `next`, and may take `limit` bytes.
-    pub fn turn(&mut self, first: u64, next: u64, limit: u64) {
+    /// Nothing below `first` is waited for, the journal ends before `next` and may take `limit` bytes, and those
+    /// of `waiting` may not go on before their part of it goes.
+    pub fn turn<'w>(
+        &mut self,
+        (first, next): (u64, u64),
+        limit: u64,
+        mut waiting: impl Iterator<Item = &'w str>,
+    ) {
+        if first >= next {
+            return self.stretches.clear();
+        }
         while self.stretches.get(1).is_some_and(|second| second.from <= first) {
             self.stretches.pop_front();
         }
-        if let Some(last) = self.stretches.back_mut().filter(|last| last.bytes >= limit / PARTS) {
+        let is_over = |last: &&mut Stretch| {
+            last.bytes >= limit / PARTS || waiting.any(|source| last.by.contains_key(source))
+        };
+        if let Some(last) = self.stretches.back_mut().filter(is_over) {
             let least = last.bytes / PARTS;
             last.by.retain(|_, bytes| *bytes >= least);
             self.stretches.push_back(Stretch { from: next, ..Stretch::default() });
@@ -82,21 +96,39 @@ mod tests {
 
     const LIMIT: u64 = 64 * 1_000;
 
+    fn nobody() -> std::iter::Empty<&'static str> {
+        std::iter::empty()
+    }
+
     #[test]
     fn what_a_source_wrote_is_counted_until_the_journal_begins_behind_it() {
         let mut usage = Usage::default();
         for seq in (0..100).step_by(10) {
             usage.add("loud", 1_500);
             usage.add("quiet", 300);
-            usage.turn(0, seq + 10, LIMIT);
+            usage.turn((0, seq + 10), LIMIT, nobody());
         }
         assert_eq!((usage.of("loud"), usage.of("quiet"), usage.of("mute")), (15_000, 3_000, 0));
         assert!(usage.is_over("loud", 15_000) && !usage.is_over("loud", 15_001));
         assert!(!usage.is_over("quiet", 15_000), "what the other took is not its affair");
-        usage.turn(55, 100, LIMIT);
+        usage.turn((55, 100), LIMIT, nobody());
         assert_eq!(usage.of("loud"), 7_500, "records 50 and following are there, in whole stretches");
-        usage.turn(100, 100, LIMIT);
-        assert_eq!((usage.of("loud"), usage.of("quiet")), (0, 0));
+        usage.turn((100, 100), LIMIT, nobody());
+        assert!(usage.is_empty(), "what is waited for by nobody is nobody's");
+    }
+
+    #[test]
+    fn who_waits_is_given_back_its_part_before_the_stretch_would_be_full() {
+        let mut usage = Usage::default();
+        for (seq, source) in [(10, "small"), (20, "other"), (30, "other")] {
+            usage.add(source, 10);
+            usage.turn((0, seq), LIMIT, ["small", "third"].into_iter());
+        }
+        assert_eq!(usage.stretches.len(), 2, "of those who write nothing more none is made");
+        usage.turn((9, 30), LIMIT, nobody());
+        assert_eq!((usage.of("small"), usage.of("other")), (10, 20));
+        usage.turn((10, 30), LIMIT, nobody());
+        assert_eq!((usage.of("small"), usage.of("other")), (0, 20));
     }
 
     #[test]
@@ -107,7 +139,7 @@ mod tests {
             for source in 0..1_000 {
                 usage.add(&format!("source-{source}"), 1);
             }
-            usage.turn(0, round + 1, LIMIT);
+            usage.turn((0, round + 1), LIMIT, nobody());
         }
         assert_eq!(usage.of("loud"), 64 * 900, "who takes much is never forgotten");
         let bytes = serde_json::to_vec(&usage).unwrap();

@@ -4,10 +4,10 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use octroi_tests::hub::Hub;
-use octroi_tests::kafka::pki::{Pki, Validity};
+use octroi_tests::kafka::pki::{Identity, Pki, Validity};
 use octroi_tests::load::{self, Load, Outcome, Plan, Version};
 use octroi_tests::mosquitto::Mosquitto;
 use octroi_tests::oracle::judge_arrived;
@@ -225,6 +225,96 @@ fn a_broker_with_tls_and_a_password_is_read_and_a_wrong_password_is_said_with_it
     let said = hub.log() + &hub.cli(&["status"]).out + &hub.cli(&["config", "show"]).out;
     assert!(said.contains("broker.ville"), "{said}");
     assert!(!said.contains("s3cret-of-the-hub") && !said.contains("wr0ng-password"), "{said}");
+}
+
+/// A mosquitto over TLS that lets in whoever has a certificate of `pki`, on this port; it is its own publishers'
+/// without.
+fn with_certificates(broker: &mut Mosquitto, pki: &Pki, port: u16) {
+    let server = pki.issue("broker", Validity::Month);
+    broker.start_as(&format!(
+        "per_listener_settings true\nlistener {} 127.0.0.1\nallow_anonymous true\nlistener {port} 127.0.0.1\n\
+         cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\nallow_anonymous true",
+        broker.address().port(),
+        pki.authority().display(),
+        server.certificate.display(),
+        server.key.display(),
+    ));
+}
+
+#[test]
+fn a_broker_that_wants_a_certificate_gets_it_and_without_a_right_one_the_mend_is_said() {
+    let _machine = needs::exclusive();
+    let Some(mut broker) = Mosquitto::prepared() else { return };
+    if needs::tool("openssl", "openssl").is_none() {
+        return;
+    }
+    let (pki, strangers) = (Pki::new(&broker.path("pki")), Pki::new(&broker.path("strangers")));
+    let port = free_port();
+    with_certificates(&mut broker, &pki, port);
+    let mut hub = Hub::prepared(&[], "");
+    policy::edit(&hub.policy(), "identity = \"user:ville-mobilite\"", "identity = \"broker:ville\"");
+    let show = |hub: &Hub, tls: &str| {
+        hub.configure(&format!(
+            "[broker.ville]\nurl = \"mqtts://localhost:{port}\"\nsubscriptions = [\"ville/mobilite/#\"]\n\
+             tls = {{ ca = \"file:{}\"{tls} }}\n",
+            pki.authority().display()
+        ));
+    };
+    let mend = "give `tls.certificate` and `tls.key` of an authority that the broker trusts";
+    show(&hub, "");
+    hub.run();
+    comes_to_be(&hub, "refused", mend);
+    hub.terminate();
+    // The files are read at each connection: from here on the hub runs, and others put there are taken.
+    let pair = ["hub.pem", "hub.key"].map(|name| hub.path(name));
+    let put = |identity: &Identity| {
+        std::fs::copy(&identity.certificate, &pair[0]).unwrap();
+        std::fs::copy(&identity.key, &pair[1]).unwrap();
+    };
+    put(&strangers.issue("hub", Validity::Month));
+    let files = pair.each_ref().map(|path| path.display());
+    show(&hub, &format!(", certificate = \"file:{}\", key = \"file:{}\"", files[0], files[1]));
+    hub.run();
+    comes_to_be(&hub, "refused", mend);
+    let ours = pki.issue("hub", Validity::Month);
+    std::fs::copy(&ours.certificate, &pair[0]).unwrap();
+    comes_to_be(&hub, "refused", "is not the key of the certificate");
+    put(&ours);
+    comes_to_be(&hub, "up", "");
+    let plan = Plan { version: Version::V5, connections: 1, window: 10, rate: None, messages: Some(20) };
+    let outcome = Load::start(broker.address(), &[policy::COUNTS], plan, 0).finish(Duration::from_secs(30));
+    assert_eq!(outcome.acknowledged(), 20);
+    wait_until("they are on their target", Duration::from_secs(30), || hub.archive("dc-rennes").len() == 20);
+}
+
+#[test]
+fn what_comes_by_a_broker_waits_for_the_quota_of_its_source_and_none_of_it_is_lost() {
+    let _machine = needs::exclusive();
+    let Some(mut broker) = Mosquitto::prepared() else { return };
+    broker.start("");
+    let section = format!(
+        "[broker.ville]\nurl = \"mqtt://{}\"\nsubscriptions = [\"ville/mobilite/#\"]\n",
+        broker.address()
+    );
+    let mut hub = Hub::prepared(&[], &section);
+    let quota = "identity = \"broker:ville\"\nquota = { messages_per_second = 30 }";
+    policy::edit(&hub.policy(), "identity = \"user:ville-mobilite\"", quota);
+    hub.run();
+    comes_to_be(&hub, "up", "");
+    // 150 are its burst; the other 450 take fifteen seconds.
+    let (count, began) = (600, Instant::now());
+    let plan = Plan { version: Version::V5, connections: 1, window: 40, rate: None, messages: Some(count) };
+    let outcome = Load::start(broker.address(), &[policy::COUNTS], plan, 0).finish(Duration::from_secs(30));
+    assert_eq!(outcome.acknowledged(), count, "the broker takes them at once");
+    let received = || hub.metrics().sum("octroi_broker_received_total", &[]);
+    assert!(received() < count as f64, "and the hub does not");
+    let verdict = judge_arrived(&[&hub], &[policy::COUNTS], &[outcome], ARRIVES_WITHIN);
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(14), "{count} messages in {took:?}");
+    let scrape = hub.metrics();
+    assert_eq!(scrape.sum("octroi_broker_reconnects_total", &[]), 0.0, "the connection stood");
+    assert!(scrape.sum("octroi_slowed_seconds_total", &["source=\"ville-mobilite\""]) > 5.0);
+    verdict.assert_arrived("a broker's messages over their source's quota", &[]);
 }
 
 /// A broker that says just that, whoever connects, until `hub` says of it what is expected.

@@ -114,6 +114,54 @@ fn a_quota_holds_over_reconnects_and_goes_with_the_policy_that_says_it() {
     assert_eq!(second.answer(Duration::from_secs(5)).unwrap(), acknowledged);
 }
 
+/// Publishes one after the other until nothing is acknowledged any more; how many were.
+fn fill(hub: &Hub, version: Version, stream: &Stream) -> (u16, Wire) {
+    let mut wire = Wire::connect(hub.mqtt(), version, "fills", stream.user).unwrap();
+    for id in 1..500 {
+        wire.send(&message(version, stream, id)).unwrap();
+        let answer = wire.answer(Duration::from_secs(2)).unwrap();
+        if answer.is_none() {
+            return (id - 1, wire);
+        }
+        assert_eq!(answer, Some(Answer::Ack { packet: id, reason: 0 }), "{version:?}");
+    }
+    panic!("a source may take all of the journal");
+}
+
+#[test]
+fn a_source_that_takes_its_bytes_of_the_journal_waits_for_its_targets_or_another_policy() {
+    let _machine = needs::exclusive();
+    let mut hub = Hub::prepared(&[], "");
+    limit(&hub, &policy::WATER, "journal_bytes = 20000");
+    hub.obstruct("dc-morbihan");
+    hub.run();
+    let (first, mut five) = fill(&hub, Version::V5, &policy::WATER);
+    assert!((10..=60).contains(&first), "{first} messages of some 500 bytes");
+    let told = five.answer(Duration::from_secs(15)).unwrap();
+    assert_eq!(told, Some(Answer::Disconnect(0x97)), "and no ack");
+    let (more, mut three) = fill(&hub, Version::V311, &policy::WATER);
+    assert_eq!(more, 0);
+    three.answer(Duration::from_secs(15)).expect_err("3.1.1 has no word for it");
+    let plan = |messages| {
+        let messages = Some(messages);
+        Plan { version: Version::V5, connections: 1, window: 5, rate: None, messages }
+    };
+    let other = Load::start(hub.mqtt(), &[policy::WASTE], plan(200), 8).finish(Duration::from_secs(30));
+    assert_eq!(other.acknowledged(), 200, "nobody else is concerned");
+
+    // Another policy holds at once, for who waits too.
+    let (_, mut waits) = fill(&hub, Version::V5, &policy::WATER);
+    policy::edit(&hub.policy(), "journal_bytes = 20000", "journal_bytes = 30000");
+    activate_next(&hub);
+    assert_eq!(waits.answer(Duration::from_secs(3)).unwrap(), Some(Answer::Ack { packet: 1, reason: 0 }));
+    assert!(fill(&hub, Version::V5, &policy::WATER).0 > 5);
+
+    // What its target has is nobody's: a source goes on by itself, and may send any amount of it.
+    hub.clear("dc-morbihan");
+    let load = Load::start(hub.mqtt(), &[policy::WATER], plan(150), 7);
+    assert_eq!(load.finish(Duration::from_secs(120)).acknowledged(), 150);
+}
+
 /// The bytes that a connection gets before it is closed; `None`: it stays open.
 fn gets(hub: SocketAddr, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut stream = TcpStream::connect(hub).unwrap();

@@ -20,8 +20,8 @@ use tungstenite::Message;
 use tungstenite::client::IntoClientRequest;
 
 /// Who publishes the counts, by certificate and by password.
-const NAME: &str = "mobilite.rennes.example";
-const USER: &str = "ville-mobilite";
+pub(crate) const NAME: &str = "mobilite.rennes.example";
+pub(crate) const USER: &str = "ville-mobilite";
 /// Another source of the policy, by certificate.
 const OTHER: &str = "lns.redon.example";
 /// The source that publishes the counts, once more.
@@ -35,7 +35,7 @@ domains = ["mobility"]
 commune = "35238"
 perimeter = "metropole-rennes"
 "#;
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// How clients come in.
 #[derive(Clone, Copy)]
@@ -45,15 +45,15 @@ enum By {
 }
 
 /// A hub with listeners over TLS, and the authority beside it.
-struct Site {
-    hub: Hub,
-    pki: PathBuf,
+pub(crate) struct Site {
+    pub(crate) hub: Hub,
+    pub(crate) pki: PathBuf,
     /// By certificate, by password; the same over WebSocket.
     ports: [u16; 4],
 }
 
 impl Site {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let ports = [(); 4].map(|()| free_port());
         let [certificate, password, ws_certificate, ws_password] = ports;
         let tls = "tls = { certificate = \"file:pki/server.pem\", key = \"file:pki/server.key\"";
@@ -85,11 +85,11 @@ impl Site {
         site
     }
 
-    fn address(&self, listener: usize) -> SocketAddr {
+    pub(crate) fn address(&self, listener: usize) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports[listener]).into()
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.pki.join(name)
     }
 
@@ -97,18 +97,18 @@ impl Site {
         octroi(&["tls", "issue", name, "--dir", path(&self.pki)]);
     }
 
-    fn revoke(&self, name: &str) {
+    pub(crate) fn revoke(&self, name: &str) {
         octroi(&["tls", "revoke", name, "--dir", path(&self.pki)]);
     }
 
     /// Somebody with that certificate.
-    fn peer(&self, name: &str) -> Peer {
+    pub(crate) fn peer(&self, name: &str) -> Peer {
         let [certificate, key] = ["pem", "key"].map(|kind| self.file(&format!("clients/{name}.{kind}")));
         Peer::tls(self.address(0), &self.file("ca.pem"), Some((&certificate, &key)))
     }
 
     /// How the parts of the first listener stand.
-    fn state(&self, part: &str) -> (String, String) {
+    pub(crate) fn state(&self, part: &str) -> (String, String) {
         let status = self.hub.cli_json(&["status"]);
         let listener = self.address(0).to_string();
         let all = status["credentials"].as_array().expect("a list").clone();
@@ -132,7 +132,7 @@ fn path(path: &Path) -> &str {
 }
 
 /// Puts a file there whole, as `mv` does.
-fn replace(at: &Path, text: &str) {
+pub(crate) fn replace(at: &Path, text: &str) {
     let aside = at.with_extension("new");
     fs::write(&aside, text).unwrap();
     fs::rename(aside, at).unwrap();
@@ -146,15 +146,15 @@ fn password_file(of: &[(&str, &str)]) -> String {
     of.iter().map(|(user, password)| format!("{user}:{}\n", hash(password))).collect()
 }
 
-fn count(id: u64) -> Vec<u8> {
+pub(crate) fn count(id: u64) -> Vec<u8> {
     policy::COUNTS.payload.replace("%ID%", &id.to_string()).replace("%N%", "7").into_bytes()
 }
 
-const TOPIC: &str = "ville/mobilite/compteur-7/count";
+pub(crate) const TOPIC: &str = "ville/mobilite/compteur-7/count";
 
 /// Publishes a count and waits for its acknowledgement.
 #[track_caller]
-fn publish(wire: &mut Wire, id: u64) {
+pub(crate) fn publish(wire: &mut Wire, id: u64) {
     let mut packet = Vec::new();
     wire::publish((wire.version(), Qos::AtLeastOnce), 7, false, TOPIC, &count(id), &mut packet);
     wire.send(&packet).unwrap();
@@ -453,13 +453,19 @@ fn a_certificate_that_names_two_or_nobody_is_not_another_source() {
 
 /// A client with a certificate of the site's authority as openssl makes it.
 fn by_openssl(site: &Site, subject: &str, names: &str) -> Option<Peer> {
+    let names = if names.is_empty() { String::new() } else { format!("subjectAltName = {names}\n") };
+    signed(site, subject, &format!("extendedKeyUsage = clientAuth\n{names}"), "2")?;
+    Some(Peer::tls(site.address(0), &site.file("ca.pem"), Some((&site.file("x.pem"), &site.file("x.key")))))
+}
+
+/// `x.pem` and `x.key`, valid for so many days.
+pub(crate) fn signed(site: &Site, subject: &str, extensions: &str, days: &str) -> Option<()> {
     let tool = needs::tool("openssl", "openssl")?;
     let openssl = |arguments: &[&str]| {
         let finished = run(Command::new(&tool).args(arguments).current_dir(&site.pki), SOON).unwrap();
         assert_eq!(finished.code, 0, "openssl {arguments:?}: {}", finished.err);
     };
-    let extensions = if names.is_empty() { String::new() } else { format!("subjectAltName = {names}\n") };
-    fs::write(site.file("x.ext"), format!("extendedKeyUsage = clientAuth\n{extensions}")).unwrap();
+    fs::write(site.file("x.ext"), extensions).unwrap();
     openssl(&[
         "req",
         "-new",
@@ -486,13 +492,13 @@ fn by_openssl(site: &Site, subject: &str, names: &str) -> Option<Peer> {
         "ca.key",
         "-CAcreateserial",
         "-days",
-        "2",
+        days,
         "-extfile",
         "x.ext",
         "-out",
         "x.pem",
     ]);
-    Some(Peer::tls(site.address(0), &site.file("ca.pem"), Some((&site.file("x.pem"), &site.file("x.key")))))
+    Some(())
 }
 
 #[test]

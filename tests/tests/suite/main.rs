@@ -23,6 +23,7 @@ mod instrument;
 mod journal;
 mod kafka;
 mod kill;
+mod lapses;
 mod metrics;
 mod outage;
 mod outlets;

@@ -319,6 +319,9 @@ fn reason_in_words(reason: &str, lang: Lang) -> &'static str {
         "no_rule_matches" => ("aucune règle ne correspond", "no rule matches"),
         "no_allowed_target" => ("aucun hébergement autorisé", "no allowed target"),
         "command" => ("commande vers un équipement", "a command to a device"),
+        "identity_lapsed" => {
+            ("client dont l'identité n'est plus valable", "a client whose identity stands no more")
+        }
         _ => ("trop volumineux", "too large"),
     };
     lang.pick(fr, en)

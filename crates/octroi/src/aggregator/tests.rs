@@ -111,7 +111,8 @@ impl Hub {
         let (generation, reader) = (journal.generation(), journal.reader(0));
         let (inbox, watermark, view) = (Arc::<Inbox>::default(), Arc::<Watermark>::default(), Arc::default());
         let parts = (Arc::clone(&inbox), Arc::clone(&watermark), Arc::clone(&view), Arc::clone(&metrics));
-        let committer = Committer::new((journal, u64::MAX), ledger, parts.0, parts.1, parts.2, parts.3);
+        let committer =
+            Committer::new((journal, Box::new(|_| u64::MAX)), ledger, parts.0, parts.1, parts.2, parts.3);
         let committer = std::thread::spawn(move || committer.run(|| Duration::ZERO));
         let aggregator = Aggregator {
             bit: bits.aggregates,

@@ -33,7 +33,11 @@ fn troubles() -> Vec<Trouble> {
     let timed_out = || std::io::Error::from(std::io::ErrorKind::TimedOut);
     let mut troubles = vec![
         Trouble::UnknownSource,
-        Trouble::Files(Refusal { what: text!("no", "non"), mend: text!("make it", "faites-le") }),
+        Trouble::Files(Refusal {
+            what: text!("no", "non"),
+            mend: text!("make it", "faites-le"),
+            by_time: false,
+        }),
         Trouble::Connect(timed_out()),
         Trouble::Tls(timed_out()),
         Trouble::NoRoom,

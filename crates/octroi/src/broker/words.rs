@@ -24,6 +24,12 @@ impl Broker {
                 "no TLS with {host}:{port} ({error}); check `tls.ca`, the name in the broker's certificate, and that it knows ours",
                 "pas de TLS avec {host}:{port} ({error}) ; vérifiez `tls.ca`, le nom dans le certificat du broker, et qu'il reconnaît le nôtre",
             )),
+            Trouble::Certificate(error) => refused(text!(
+                "the broker does not let the hub in by its certificate ({error}): give `tls.certificate` and `tls.key` of an \
+                 authority that the broker trusts, valid today",
+                "le broker n'admet pas le hub sur son certificat ({error}) : donnez `tls.certificate` et `tls.key`, valables à \
+                 ce jour et d'une autorité que le broker reconnaît",
+            )),
             Trouble::Connect(error) => down(text!(
                 "{host}:{port} cannot be reached ({error}); tried again by itself",
                 "{host}:{port} est injoignable ({error}) ; nouvel essai automatique",

@@ -15,7 +15,8 @@ pub(super) fn run(command: &ConfigCommand, context: &Context) -> Result<Exit, Fa
         ConfigCommand::Check(args) => {
             let config = Config::load(&args.config, &context.environment).or_exit(Exit::Config)?;
             let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-            Watcher::open(&config.listeners, &clock, Arc::default()).or_exit(Exit::Config)?;
+            let watcher = Watcher::open(&config.listeners, &clock, Arc::default()).or_exit(Exit::Config)?;
+            watcher.shut_by().next().map_or(Ok(()), |refusal| Err(refusal.clone())).or_exit(Exit::Config)?;
             broker::check(&config, &clock).or_exit(Exit::Config)?;
             let files = policies::read_policy(&config.policy).or_exit(Exit::Config)?;
             let review = policies::review(&files);

@@ -3,9 +3,10 @@
 //! read at the start and looked at again from then on (`watcher.rs`); what has
 //! changed replaces the old whole.
 //!
-//! INVARIANT: what cannot be used is fatal at the start, and later changes
-//! nothing: the old stays in force, and the refusal is shown as long as it
-//! holds.
+//! INVARIANT: what cannot be used is fatal at the start, unless the time alone
+//! is against it: then the listener is shut until there is something else, or
+//! the time has come. Later it changes nothing: the old stays in force. Either
+//! is shown as long as it holds.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Credentials {
     pub clients: Option<Arc<Clients>>,
     /// Who has a password.
     pub passwords: Option<Arc<Passwords>>,
+    /// Since the start there was nothing to go by: nobody is let in.
+    pub is_shut: bool,
 }
 
 /// A value that stands in a file or two, and whether those have another by now.
@@ -38,7 +41,8 @@ struct Kept<T> {
     files: (PathBuf, Option<PathBuf>),
     load: Load<T>,
     end: fn(&T) -> Option<&End>,
-    value: Arc<T>,
+    /// `None`: nothing that can be used was there since the start.
+    value: Option<Arc<T>>,
     /// Of the files as they were looked at last.
     seen: blake3::Hash,
     /// Of the files that were taken or refused last.
@@ -61,9 +65,13 @@ impl<T> Kept<T> {
         now: Timestamp,
     ) -> Result<Self, Refusal> {
         let (first, second) = read(&files);
-        let value = Arc::new(load(&first, second.as_ref(), now)?);
+        let (value, refused) = match load(&first, second.as_ref(), now) {
+            Ok(value) => (Some(Arc::new(value)), None),
+            Err(refusal) if refusal.by_time => (None, Some(refusal)),
+            Err(refusal) => return Err(refusal),
+        };
         let digest = Material::digest(std::iter::once(&first).chain(&second));
-        Ok(Self { name, files, load, end, value, seen: digest, judged: digest, refused: None })
+        Ok(Self { name, files, load, end, value, seen: digest, judged: digest, refused })
     }
 
     /// Looks at the files. What two looks in a row found alike is settled: a file half written, or a
@@ -72,13 +80,15 @@ impl<T> Kept<T> {
         let (first, second) = read(&self.files);
         let digest = Material::digest(std::iter::once(&first).chain(&second));
         let settled = std::mem::replace(&mut self.seen, digest) == digest;
-        if !settled || digest == self.judged {
+        // What only the time is against may be right by now.
+        let is_new = digest != self.judged || self.value.is_none();
+        if !settled || !is_new {
             return false;
         }
         self.judged = digest;
         match (self.load)(&first, second.as_ref(), now) {
             Ok(value) => {
-                (self.value, self.refused) = (Arc::new(value), None);
+                (self.value, self.refused) = (Some(Arc::new(value)), None);
                 true
             }
             Err(refusal) => {
@@ -88,11 +98,17 @@ impl<T> Kept<T> {
         }
     }
 
+    fn is_shut(&self) -> bool {
+        self.value.is_none()
+    }
+
     fn status(&self, listener: &str, now: Timestamp) -> CredentialStatus {
-        let end = (self.end)(&self.value);
+        let end = self.value.as_deref().and_then(self.end);
         let over = end.filter(|end| end.at < now).map(over);
-        let refused = self.refused.as_ref().map(kept_the_old);
+        let kept = if self.is_shut() { shut } else { kept_the_old };
+        let refused = self.refused.as_ref().map(kept);
         let state = match (&over, &refused) {
+            _ if self.is_shut() => CredentialState::Shut,
             (Some(_), _) => CredentialState::Expired,
             (None, Some(_)) => CredentialState::Refused,
             (None, None) => CredentialState::InForce,
@@ -121,6 +137,14 @@ fn kept_the_old(refusal: &Refusal) -> Text {
     text!(
         "{en}; what was read before stays in force. {mend_en}",
         "{fr} ; ce qui a été lu auparavant reste en vigueur. {mend_fr}"
+    )
+}
+
+fn shut(refusal: &Refusal) -> Text {
+    let (Text { en, fr }, Text { en: mend_en, fr: mend_fr }) = (&refusal.what, &refusal.mend);
+    text!(
+        "{en}; the listener is shut, and opens by itself once it is mended: {mend_en}",
+        "{fr} ; le point d'écoute est fermé et s'ouvrira de lui-même une fois la correction faite : {mend_fr}"
     )
 }
 
@@ -200,15 +224,28 @@ impl Holder {
         pair.chain(clients).chain(passwords).collect()
     }
 
+    /// What keeps the listener shut.
+    pub fn shut_by(&self) -> Option<&Refusal> {
+        let pair = self.pair.as_ref().filter(|kept| kept.is_shut()).and_then(|kept| kept.refused.as_ref());
+        let clients = self.clients.as_ref().filter(|kept| kept.is_shut());
+        pair.or(clients.and_then(|kept| kept.refused.as_ref()))
+    }
+
     fn publish(&self) -> Result<(), Refusal> {
-        let clients = self.clients.as_ref().map(|kept| Arc::clone(&kept.value));
-        let server = |pair: &Kept<Pair>| tls::server(&pair.value, clients.as_deref(), &self.clock);
-        let tls = self.pair.as_ref().map(server).transpose().map_err(|error| Refusal {
+        if self.shut_by().is_some() {
+            self.tell.send_replace(Arc::new(Credentials { is_shut: true, ..Credentials::default() }));
+            return Ok(());
+        }
+        let clients = self.clients.as_ref().and_then(|kept| kept.value.clone());
+        let pair = self.pair.as_ref().and_then(|kept| kept.value.as_deref());
+        let server = |pair| tls::server(pair, clients.as_deref(), &self.clock);
+        let tls = pair.map(server).transpose().map_err(|error| Refusal {
             what: text!("TLS cannot be set up ({error})", "TLS ne peut pas être mis en place ({error})"),
             mend: text!("tell Octroi's developers", "signalez-le aux développeurs d'Octroi"),
+            by_time: false,
         })?;
-        let passwords = self.passwords.as_ref().map(|kept| Arc::clone(&kept.value));
-        self.tell.send_replace(Arc::new(Credentials { tls, clients, passwords }));
+        let passwords = self.passwords.as_ref().and_then(|kept| kept.value.clone());
+        self.tell.send_replace(Arc::new(Credentials { tls, clients, passwords, is_shut: false }));
         Ok(())
     }
 }

@@ -25,6 +25,8 @@ pub struct Refusal {
     pub what: Text,
     /// What mends it.
     pub mend: Text,
+    /// Nothing is wrong but the time: it is over, or has not come.
+    pub by_time: bool,
 }
 
 impl Material {
@@ -59,6 +61,7 @@ impl Material {
                     "put it there, readable by the hub's user",
                     "déposez-le, lisible par l'utilisateur du hub"
                 ),
+                by_time: false,
             }
         })
     }

@@ -59,7 +59,7 @@ impl Passwords {
             if hashes.insert(user.to_owned(), hash.trim().to_owned()).is_some() {
                 let what = text!("`{path}` names `{user}` twice", "`{path}` nomme « {user} » deux fois");
                 let mend = text!("leave one line for each user", "ne laissez qu'une ligne par utilisateur");
-                return Err(Refusal { what, mend });
+                return Err(Refusal { what, mend, by_time: false });
             }
         }
         let mut key = [0; blake3::KEY_LEN];
@@ -69,6 +69,7 @@ impl Passwords {
                 "la machine ne fournit pas d'aléa ({error})"
             ),
             mend: text!("look into its kernel's log", "consultez le journal du noyau"),
+            by_time: false,
         })?;
         Ok(Self { hashes, checks: Arc::clone(checks), key, right: Mutex::default() })
     }
@@ -127,6 +128,7 @@ fn bad_line(file: &Material, line: usize) -> Refusal {
             "make one with the `argon2` tool: `argon2 SALT -id -e`",
             "produisez-la avec l'outil `argon2` : `argon2 SEL -id -e`"
         ),
+        by_time: false,
     }
 }
 

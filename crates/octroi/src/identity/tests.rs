@@ -11,7 +11,7 @@ use super::passwords::password_line;
 use super::standing::{Lapse, Standing};
 use super::watcher::{Shown, Watcher};
 use crate::config::{IdentifyBy, Listener, Transport};
-use crate::status::CredentialState::{self, Expired, InForce, Refused};
+use crate::status::CredentialState::{self, Expired, InForce, Refused, Shut};
 use crate::tls::Fault;
 use crate::tls::authority::Made;
 use crate::tls::tests::{Pki, chain_of};
@@ -218,9 +218,36 @@ async fn a_start_with_what_cannot_be_used_is_refused() {
     };
     assert_eq!(open(), Ok(()));
     pki.clock.pass(60 * DAY + 1);
-    assert!(open().unwrap_err().contains("expired at"));
-    pki.write("ca.crl", &pki.list(&[]));
-    assert_eq!(open(), Ok(()));
+    assert_eq!(open(), Ok(()), "the list has expired: the listener is shut");
     pki.write("server.key", &pki.server().key);
     assert!(open().unwrap_err().contains("is not the key of"));
+}
+
+#[tokio::test]
+async fn a_listener_is_shut_while_only_the_time_is_against_its_files_and_opens_by_itself() {
+    let pki = Pki::new();
+    pki.clock.pass(60 * DAY + 1);
+    let mut holder = holder(&pki, IdentifyBy::Certificate);
+    let mut credentials = holder.credentials();
+    let is_shut = |holder: &Holder| holder.credentials().borrow().is_shut;
+    assert!(is_shut(&holder) && credentials.borrow_and_update().tls.is_none());
+    assert_eq!(settle(&mut holder), [InForce, Shut]);
+    let reason = holder.look().remove(1).reason;
+    assert!(reason.en.contains("the listener is shut") && reason.fr.contains("est fermé"), "{reason:?}");
+    pki.write("ca.crl", "nothing");
+    assert_eq!(settle(&mut holder), [InForce, Shut], "another fault opens nothing");
+    pki.write("ca.crl", &pki.list(&[]));
+    assert_eq!(settle(&mut holder), [InForce, InForce]);
+    assert!(!is_shut(&holder) && credentials.borrow_and_update().tls.is_some());
+}
+
+#[tokio::test]
+async fn a_listener_whose_certificate_begins_later_opens_when_its_time_comes() {
+    let pki = Pki::new();
+    pki.clock.pass(-2 * DAY);
+    let mut holder = holder(&pki, IdentifyBy::Certificate);
+    assert_eq!(settle(&mut holder), [Shut, Shut]);
+    pki.clock.pass(2 * DAY);
+    assert_eq!(settle(&mut holder), [InForce, InForce]);
+    assert!(!holder.credentials().borrow().is_shut);
 }

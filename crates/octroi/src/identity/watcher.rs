@@ -27,7 +27,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Reads everything. Blocking.
+    /// Reads everything. A listener whose files only the time is against is shut. Blocking.
     ///
     /// # Errors
     /// What cannot be used.
@@ -37,6 +37,11 @@ impl Watcher {
         let mut watcher = Self { holders: holders.collect::<Result<_, _>>()?, shown };
         watcher.look();
         Ok(watcher)
+    }
+
+    /// What keeps listeners shut.
+    pub fn shut_by(&self) -> impl Iterator<Item = &Refusal> {
+        self.holders.iter().filter_map(Holder::shut_by)
     }
 
     /// What each listener goes by, in the configuration's order.
@@ -90,7 +95,7 @@ fn say(status: &CredentialStatus, first: bool) {
     match state {
         CredentialState::InForce if first => {}
         CredentialState::InForce => tracing::info!(listener, part, valid_until, "credentials are in force"),
-        CredentialState::Refused | CredentialState::Expired => {
+        CredentialState::Refused | CredentialState::Expired | CredentialState::Shut => {
             tracing::error!(listener, part, "{}", reason.en);
         }
     }

@@ -139,7 +139,7 @@ pub const TABLE: &[Described] = &[
         name: "octroi_credentials_refused",
         kind: Kind::Gauge,
         labels: &["listener", "part"],
-        help: "1 while what is on disk cannot be used and the old stays in force, or what is in force has expired.",
+        help: "1 while what is on disk cannot be used (the old stays in force, or the listener shut), or what is in force has expired.",
         samples: |out, _, policy| {
             for CredentialStatus { listener, part, state, .. } in &policy.status.credentials {
                 out.one(&[listener, part], if *state == CredentialState::InForce { 0.0 } else { 1.0 });

@@ -143,8 +143,10 @@ fn start_committer(
     ledger: Ledger,
     failed: Failed,
 ) -> Result<thread::JoinHandle<()>, Failure> {
+    let (policies, share) = (Arc::clone(&parts.policies), parts.config.journal.source);
+    let most = Box::new(move |sender: &str| policies.current().journal_bytes(sender).min(share));
     let committer = Committer::new(
-        (journal, parts.config.journal.source),
+        (journal, most),
         ledger,
         Arc::clone(&parts.inbox),
         Arc::clone(&parts.watermark),

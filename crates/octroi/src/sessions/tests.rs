@@ -34,7 +34,14 @@ impl Hub {
         let inbox = Arc::<Inbox>::default();
         let metrics = Arc::new(Metrics::new("test").unwrap());
         let (watermark, view) = (Arc::default(), Arc::default());
-        let owner = Committer::new((journal, 64 << 20), ledger, Arc::clone(&inbox), watermark, view, metrics);
+        let owner = Committer::new(
+            (journal, Box::new(|_| 64 << 20)),
+            ledger,
+            Arc::clone(&inbox),
+            watermark,
+            view,
+            metrics,
+        );
         let owner = std::thread::spawn(move || drop(owner.run(|| Duration::ZERO)));
         Self { directory, inbox, owner, sessions, now }
     }

@@ -358,7 +358,8 @@ impl Hub {
         };
         let (inbox, watermark) = (Arc::clone(&shared.inbox), Arc::clone(&shared.watermark));
         let (view, metrics) = (Arc::clone(&shared.view), Arc::clone(&shared.metrics));
-        let committer = Committer::new((journal, u64::MAX), ledger, inbox, watermark, view, metrics);
+        let committer =
+            Committer::new((journal, Box::new(|_| u64::MAX)), ledger, inbox, watermark, view, metrics);
         let side_log = |log: Log, disk: &SimDisk| -> Result<SideLog, Error> {
             let (journal, recovery) = open(disk, SEGMENT_BYTES)?;
             Ok(SideLog::recover(log, journal, &recovery)?)

@@ -133,7 +133,7 @@ impl Place {
         };
         let reader = journal.reader(0);
         let committer = Committer::new(
-            (journal, u64::MAX),
+            (journal, Box::new(|_| u64::MAX)),
             ledger,
             Arc::clone(&inbox),
             Arc::clone(&watermark),
