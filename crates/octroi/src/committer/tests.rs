@@ -22,8 +22,8 @@ impl Rig {
         let (journal, _recovery) = Journal::open(Arc::new(disk.clone()), options, &mut || 1).unwrap();
         let (reader, metrics) = (journal.reader(0), Arc::new(Metrics::new("test").unwrap()));
         let (inbox, watermark, view) = Default::default();
-        let journal = (journal, u64::MAX);
-        let committer = Committer::new(journal, Ledger::default(), inbox, watermark, view, metrics);
+        let (ledger, most) = (Ledger::default(), Box::new(|_: &str| u64::MAX));
+        let committer = Committer::new((journal, most), ledger, inbox, watermark, view, metrics);
         Self { disk, committer, reader }
     }
 
