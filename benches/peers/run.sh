@@ -12,8 +12,12 @@ peers=target/peers
 mkdir -p "$dir" "$peers"
 
 need_cargo
-install_packages "${BUILD_PACKAGES[@]}" mosquitto mosquitto-clients kcat \
-    default-jre-headless maven python3-venv || say "going on without"
+PATH=$PATH:/usr/sbin # where Debian has mosquitto
+wanted=("${BUILD_PACKAGES[@]}" python3-venv)
+for need in mosquitto=mosquitto mosquitto_sub=mosquitto-clients kcat=kcat java=default-jre-headless mvn=maven; do
+    command -v "${need%=*}" >/dev/null || wanted+=("${need#*=}")
+done
+install_packages "${wanted[@]}" || say "going on without"
 
 # Apache Kafka's jars, as the tests fetch them.
 kafka=${OCTROI_TEST_CACHE:-target/test-cache}/kafka-4.3.1

@@ -92,7 +92,7 @@ pub struct Ground {
 pub struct Point {
     /// Messages acknowledged a second.
     pub rate: f64,
-    /// Messages per CPU second of the hub, until the last PUBACK.
+    /// Messages per CPU second of the hub, until all it was to deliver is delivered.
     pub per_cpu: f64,
     /// Ack latency under saturation, 99th percentile, ms.
     pub p99_ms: f64,
@@ -101,13 +101,15 @@ pub struct Point {
 }
 
 impl Point {
-    fn of(messages: u64, seen: &Seen, cpu: f64, mib: f64) -> Self {
-        Self {
+    /// Of a hub that had spent `cpu` seconds when the load began.
+    fn of(hub: &Hub, messages: u64, seen: &Seen, cpu: f64) -> Outcome<Self> {
+        Ok(Self {
             rate: messages as f64 / seen.seconds,
-            per_cpu: messages as f64 / (seen.server_cpu - cpu).max(0.01),
+            // `/proc` ticks every 10 ms.
+            per_cpu: messages as f64 / (hub.process.cpu()? - cpu).max(0.01),
             p99_ms: seen.ack_us.1 as f64 / 1e3,
-            mib,
-        }
+            mib: hub.process.peak_mib()?,
+        })
     }
 
     /// All of it.
@@ -143,16 +145,17 @@ pub fn measure(axis: Axis, at: usize, ground: &Ground) -> Outcome<Point> {
         // All of them come from one address here.
         tables: "\n[connections]\nper_address = 20000\n".to_owned(),
     };
-    let hub = Hub::start(&ground.octroi, &setup, ground.directory.join("hub"))?;
+    let mut hub = Hub::start(&ground.octroi, &setup, ground.directory.join("hub"))?;
     let cpu = hub.process.cpu()?;
     let seen = hub.put(&load)?;
-    let point = Point::of(load.messages, &seen, cpu, hub.process.peak_mib()?);
+    hub.wait_for(load.messages * targets as u64)?;
+    let point = Point::of(&hub, load.messages, &seen, cpu)?;
     hub.stop()?;
     Ok(point)
 }
 
 /// What waits, in MiB of payload, and what each further step of it costs: a hub whose one target is out of reach,
-/// up to `gib`. Memory is that of the moment's peak since its start.
+/// up to `gib`. Memory is the most since its start.
 ///
 /// # Errors
 /// It does not start, or does not accept all.
@@ -170,7 +173,8 @@ pub fn backlog(ground: &Ground, gib: u64) -> Outcome<Vec<(u64, Point)>> {
         let messages = (step << 20) / WAITING_BYTES as u64;
         let load = Load { messages, ..load(50, WAITING_BYTES, messages) };
         let cpu = hub.process.cpu()?;
-        let point = Point::of(messages, &hub.put(&load)?, cpu, hub.process.peak_mib()?);
+        let seen = hub.put(&load)?;
+        let point = Point::of(&hub, messages, &seen, cpu)?;
         println!("backlog {waiting} MiB: {point}");
         points.push((waiting, point));
         waiting += step;

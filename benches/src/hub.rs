@@ -131,13 +131,16 @@ impl Hub {
         most
     }
 
-    /// Waits until every one of `messages` was delivered to both targets: when the last was, and the counts.
-    fn delivered(&mut self, messages: u64) -> Outcome<(SystemTime, String)> {
+    /// Waits until so much was delivered, to all targets together: `target=count` of each.
+    ///
+    /// # Errors
+    /// It is not, in time.
+    pub fn wait_for(&mut self, deliveries: u64) -> Outcome<String> {
         let (address, mut text) = (self.http, String::new());
         let waited = self.process.wait_until("end of the deliveries", DELIVERED, || {
             thread::sleep(SAMPLE);
             text = http::get(address, "/metrics").map(|(_, text)| text).unwrap_or_default();
-            http::sum(&text, "octroi_delivered_total") >= messages * DELIVERIES
+            http::sum(&text, "octroi_delivered_total") >= deliveries
         });
         let mut counts = std::collections::BTreeMap::new();
         for (labels, value) in
@@ -148,8 +151,13 @@ impl Hub {
         let counts: Vec<String> =
             counts.iter().map(|(target, count): (_, &f64)| format!("{target}={count}")).collect();
         let counts = counts.join(" ");
-        waited
-            .map_err(|error| format!("{error}\ndelivered: {counts}; expected {DELIVERIES} × {messages}"))?;
+        waited.map_err(|error| format!("{error}\ndelivered: {counts}; expected {deliveries} in all"))?;
+        Ok(counts)
+    }
+
+    /// Waits until every one of `messages` was delivered to both targets: when the last was, and the counts.
+    fn delivered(&mut self, messages: u64) -> Outcome<(SystemTime, String)> {
+        let counts = self.wait_for(messages * DELIVERIES)?;
         let both = ["dc-rennes", "cloud-confiance"].map(|target| format!("{target}={messages}"));
         if !both.iter().all(|expected| counts.split(' ').any(|count| count == expected)) {
             return Err(format!("unequal work: delivered {counts}, expected {}", both.join(" ")).into());

@@ -155,7 +155,7 @@ fn page(all: &[Series], machine: &str, commit: &str, command: &[String]) -> Stri
          Each point is a fresh hub under QoS 1 from `octroi bench` on the same machine: 200-byte JSON, 50 \
          connections, 5,000 publishes in flight, one rule, one archive, but for what the plot varies. A message \
          counts once it is acknowledged, which is after its sync. CPU seconds are the hub's until the last \
-         PUBACK, memory is the most that its process had resident. Points are medians, bars the least and the most. Absolute figures are this machine's.\n"
+         delivery, memory is the most that its process had resident. Points are medians, bars the least and the most. Absolute figures are this machine's.\n"
     );
     for series in all {
         text += &format!("\n## {}\n\n![{}]({}.svg)\n\n", series.title, series.title, series.name);
