@@ -24,7 +24,8 @@ fn whatever_clients_send_the_honest_one_beside_them_is_served() {
     assert!(seeds.len() >= 6);
     let (stage, began) = (Stage::new(), Instant::now());
     let acknowledged: u64 = seeds.iter().map(|seed| listener(&stage, seed)).sum();
-    assert!(acknowledged > 10, "{acknowledged} publishes beside the honest client's are acknowledged");
+    // Three of `v3-publishes`, two each of the take-over, the alias and the bridge, and the one of who falls silent.
+    assert_eq!(acknowledged, 10, "publishes beside the honest client's");
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut random = move |below: usize| {
         state ^= state << 13;
