@@ -8,6 +8,8 @@
 //! INVARIANT: only processes that were started here are ended, by their pid.
 
 use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 pub mod contest;
 pub mod counted;
@@ -29,3 +31,19 @@ pub mod report;
 
 /// What can go wrong in a bench ends it, with a sentence.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// A program beside the one that runs.
+pub fn beside(name: &str) -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name(name)
+}
+
+/// How a bench ends: what went wrong is said.
+pub fn ended(name: &str, outcome: Outcome<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

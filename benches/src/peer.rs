@@ -6,23 +6,23 @@ use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use crate::Outcome;
 use crate::hub::free_address;
 use crate::load::{self, Load};
 use crate::mosquitto::{Keeps, Mosquitto};
 use crate::process::Process;
 use crate::report::Run;
+use crate::{Outcome, beside};
 
 const READ: Duration = Duration::from_secs(300);
 const STOPPED: Duration = Duration::from_secs(10);
 
-/// One run of a fresh rumqttd, by `rumqttd_peer`; `read` is when its one link has read the last message.
+/// One run of a fresh rumqttd, by `rumqttd_peer`, which is beside this program; `read` is when its one link has read the last message.
 ///
 /// # Errors
 /// It does not do the work, whole.
-pub fn rumqttd(octroi: &Path, peer: &Path, directory: &Path, load: &Load) -> Outcome<Run> {
+pub fn rumqttd(octroi: &Path, directory: &Path, load: &Load) -> Outcome<Run> {
     let address = free_address()?;
-    let mut command = Command::new(peer);
+    let mut command = Command::new(beside("rumqttd_peer"));
     command.arg(address.port().to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut process = Process::start("rumqttd", &mut command, &directory.join("rumqttd.log"))?;
     let mut stdin = process.child.stdin.take().ok_or("the peer has no stdin")?;

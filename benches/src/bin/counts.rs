@@ -10,29 +10,37 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use clap::Parser;
 use octroi_benches::Outcome;
 use octroi_benches::counted::{ALL, Counted};
 use serde_json::{Value, json};
 
-const USAGE: &str = "usage: counts [--file FILE] [--dir DIR] [--write yes]
-  --file   what to hold the counts against; default `benches/counts.json`
-  --dir    for what a part needs on disk; default `counts-data`
-  --write  the counts into the file, instead of comparing";
 /// How much a count may differ: code is laid out differently by each compiler.
 const TOLERANCE: f64 = 0.03;
 /// Messages of the shorter run, and of the longer one.
 const MESSAGES: (usize, usize) = (2_048, 10_240);
 
+#[derive(Parser)]
 struct Args {
+    /// What to hold the counts against.
+    #[arg(long, default_value = "benches/counts.json")]
     file: PathBuf,
+    /// For what a part needs on disk.
+    #[arg(long, default_value = "counts-data")]
     dir: PathBuf,
+    /// Puts the counts into the file, instead of comparing.
+    #[arg(long)]
     write: bool,
-    /// In the process that is counted: the part, and its rounds.
-    part: Option<(String, usize)>,
+    /// In the process that is counted: the part.
+    #[arg(long, hide = true)]
+    part: Option<String>,
+    /// Its rounds.
+    #[arg(long, hide = true, default_value_t = 0)]
+    rounds: usize,
 }
 
 fn main() -> ExitCode {
-    match arguments().and_then(|args| run(&args)) {
+    match run(&Args::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -42,28 +50,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn arguments() -> Outcome<Args> {
-    let (file, dir) = ("benches/counts.json".into(), "counts-data".into());
-    let mut args = Args { file, dir, write: false, part: None };
-    let mut given = std::env::args().skip(1);
-    while let Some(name) = given.next() {
-        let value = given.next().ok_or(USAGE)?;
-        match name.as_str() {
-            "--file" => args.file = value.into(),
-            "--dir" => args.dir = value.into(),
-            "--write" if value == "yes" => args.write = true,
-            "--part" => args.part = Some((value, given.next().ok_or(USAGE)?.parse()?)),
-            _ => return Err(USAGE.into()),
-        }
-    }
-    Ok(args)
-}
-
 /// Whether nothing has grown.
 fn run(args: &Args) -> Outcome<bool> {
-    if let Some((name, rounds)) = &args.part {
-        let part = ALL.iter().find(|part| part.name == name).ok_or(USAGE)?;
-        (part.work)(*rounds, &args.dir)?;
+    if let Some(name) = &args.part {
+        let part = ALL.iter().find(|part| part.name == name).ok_or("no such part")?;
+        (part.work)(args.rounds, &args.dir)?;
         return Ok(true);
     }
     let mut counts = BTreeMap::new();
@@ -77,7 +68,7 @@ fn run(args: &Args) -> Outcome<bool> {
         return Ok(true);
     }
     let text = fs::read_to_string(&args.file)
-        .map_err(|error| format!("`{}`: {error}; `--write yes` makes it", args.file.display()))?;
+        .map_err(|error| format!("`{}`: {error}; `--write` makes it", args.file.display()))?;
     let known: Value = serde_json::from_str(&text)?;
     let mut holds = true;
     for (name, count) in &counts {
@@ -94,13 +85,13 @@ fn run(args: &Args) -> Outcome<bool> {
 }
 
 fn verdict(count: f64, before: Option<f64>) -> String {
-    let Some(before) = before else { return "new: `--write yes` puts it on record".to_owned() };
+    let Some(before) = before else { return "new: `--write` puts it on record".to_owned() };
     let change = count / before - 1.0;
     let percent = 100.0 * change;
     if change > TOLERANCE {
         format!("GREW by {percent:.1} % from {before:.0}")
     } else if change < -TOLERANCE {
-        format!("less by {:.1} % than {before:.0}: `--write yes` keeps it so", -percent)
+        format!("less by {:.1} % than {before:.0}: `--write` keeps it so", -percent)
     } else {
         format!("holds ({percent:+.1} %)")
     }
@@ -121,7 +112,7 @@ fn counted(name: &str, rounds: usize, dir: &Path) -> Outcome<u64> {
     fs::create_dir_all(dir)?;
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(std::env::current_exe()?);
-    command.arg("--dir").arg(dir).args(["--part", name, &rounds.to_string()]);
+    command.arg("--dir").arg(dir).args(["--part", name, "--rounds", &rounds.to_string()]);
     let output =
         command.output().map_err(|error| format!("valgrind (`apt-get install valgrind`): {error}"))?;
     fs::remove_dir_all(dir)?;

@@ -10,22 +10,12 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use octroi_benches::hub::{Hub, Setup};
 use octroi_benches::kafka::Kafka;
 use octroi_benches::load::{self, Load, Seen};
-use octroi_benches::{Outcome, disk, machine, policy};
-
-const USAGE: &str = "usage: fleet --kafka-libs DIR [--octroi PATH] [--dir DIR] [--hubs N] [--sensors N]
-             [--every SECONDS] [--peak N] [--seconds N] [--connections N]
-  --kafka-libs   the jars of Apache Kafka
-  --octroi       the hub's binary; default `octroi` beside this one
-  --dir          where data goes, on a real disk; default `fleet-data`
-  --hubs         default 4
-  --sensors      in all; default 100000
-  --every        seconds between two messages of one; default 60
-  --peak         then once more at so many times that rate; default 10
-  --seconds      how long at each rate; default 30
-  --connections  of each hub, which its sensors share; default 500";
+use octroi_benches::{Outcome, beside, disk, ended, machine, policy};
 
 /// Rules of each hub's policy.
 const RULES: usize = 20;
@@ -33,61 +23,42 @@ const TOPIC: &str = "mobilite.mobility.internal.v1";
 /// What has not arrived this long after the last PUBACK is missing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+#[derive(Parser)]
 struct Args {
-    octroi: PathBuf,
+    /// The jars of Apache Kafka.
+    #[arg(long)]
     kafka_libs: PathBuf,
+    /// The hub's binary; default: the one beside this.
+    #[arg(long, env = "OCTROI_BIN", default_value_os_t = beside("octroi"), hide_default_value = true)]
+    octroi: PathBuf,
+    /// Where data goes, on a real disk.
+    #[arg(long, default_value = "fleet-data")]
     dir: PathBuf,
-    hubs: usize,
-    sensors: usize,
+    #[arg(long, default_value_t = 4, value_parser = at_least_one())]
+    hubs: u64,
+    /// In all.
+    #[arg(long, default_value_t = 100_000, value_parser = at_least_one())]
+    sensors: u64,
+    /// Seconds between two messages of a sensor.
+    #[arg(long, default_value_t = 60, value_parser = at_least_one())]
     every: u64,
+    /// Then once more, at so many times that rate.
+    #[arg(long, default_value_t = 10, value_parser = at_least_one())]
     peak: u64,
+    /// How long at each rate.
+    #[arg(long, default_value_t = 30, value_parser = at_least_one())]
     seconds: u64,
+    /// Of each hub, which its sensors share.
+    #[arg(long, default_value_t = 500)]
     connections: usize,
 }
 
-fn main() -> ExitCode {
-    match arguments().and_then(|args| run(&args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("fleet: {error}");
-            ExitCode::FAILURE
-        }
-    }
+fn at_least_one() -> RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..)
 }
 
-fn arguments() -> Outcome<Args> {
-    let mut args = Args {
-        octroi: std::env::current_exe()?.with_file_name("octroi"),
-        kafka_libs: PathBuf::new(),
-        dir: "fleet-data".into(),
-        hubs: 4,
-        sensors: 100_000,
-        every: 60,
-        peak: 10,
-        seconds: 30,
-        connections: 500,
-    };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        let value = words.next().ok_or(USAGE)?;
-        match word.as_str() {
-            "--octroi" => args.octroi = value.into(),
-            "--kafka-libs" => args.kafka_libs = value.into(),
-            "--dir" => args.dir = value.into(),
-            "--hubs" => args.hubs = value.parse()?,
-            "--sensors" => args.sensors = value.parse()?,
-            "--every" => args.every = value.parse()?,
-            "--peak" => args.peak = value.parse()?,
-            "--seconds" => args.seconds = value.parse()?,
-            "--connections" => args.connections = value.parse()?,
-            _ => return Err(USAGE.into()),
-        }
-    }
-    let counts = [args.hubs as u64, args.every, args.peak, args.seconds, args.connections as u64];
-    if counts.contains(&0) || args.sensors < args.hubs || args.kafka_libs.as_os_str().is_empty() {
-        return Err(USAGE.into());
-    }
-    Ok(args)
+fn main() -> ExitCode {
+    ended("fleet", run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Outcome<()> {
@@ -116,7 +87,7 @@ fn run(args: &Args) -> Outcome<()> {
         "{} sensors, each every {} s, over {} hubs with {} connections each; a policy of {RULES} rules; one Kafka",
         args.sensors, args.every, args.hubs, args.connections
     );
-    let usual = (args.sensors as u64).div_ceil(args.every);
+    let usual = args.sensors.div_ceil(args.every);
     for rate in [usual, usual * args.peak] {
         drive(args, &hubs, &kafka, &directory, rate)?;
     }
@@ -128,9 +99,9 @@ fn run(args: &Args) -> Outcome<()> {
 }
 
 /// A topic for each sensor of a hub, a line each.
-fn sensors(hub: usize, args: &Args) -> Outcome<String> {
+fn sensors(hub: u64, args: &Args) -> Outcome<String> {
     let mut topics = String::new();
-    for sensor in (hub..args.sensors).step_by(args.hubs) {
+    for sensor in (hub..args.sensors).filter(|sensor| sensor % args.hubs == hub) {
         writeln!(topics, "ville/mobilite/capteur-{sensor}/count")?;
     }
     Ok(topics)
@@ -138,7 +109,7 @@ fn sensors(hub: usize, args: &Args) -> Outcome<String> {
 
 /// So many messages a second in all, for a while; prints what it took.
 fn drive(args: &Args, hubs: &[(Hub, PathBuf)], kafka: &Kafka, directory: &Path, rate: u64) -> Outcome<()> {
-    let each = rate.div_ceil(args.hubs as u64);
+    let each = rate.div_ceil(args.hubs);
     let load = Load {
         connections: args.connections,
         window: 10,
@@ -146,7 +117,7 @@ fn drive(args: &Args, hubs: &[(Hub, PathBuf)], kafka: &Kafka, directory: &Path, 
         messages: each * args.seconds,
         rate: Some(each),
     };
-    let messages = load.messages * args.hubs as u64;
+    let messages = load.messages * args.hubs;
     let cpu = || hubs.iter().map(|(hub, _)| hub.process.cpu()).sum::<Outcome<f64>>();
     let (before, cpu_before, kafka_before) = (kafka.records(TOPIC)?, cpu()?, kafka.cpu()?);
     let began = Instant::now();

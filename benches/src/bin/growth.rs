@@ -6,63 +6,37 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Parser;
 use octroi_benches::growth::{self, Axis, Ground, Point, backlog};
 use octroi_benches::plot::{self, Panel};
 use octroi_benches::report::{median, quantile};
-use octroi_benches::{Outcome, disk, machine};
+use octroi_benches::{Outcome, beside, disk, ended, machine};
 use serde_json::{Value, json};
 
-const USAGE: &str =
-    "usage: growth [--octroi PATH] [--dir DIR] [--out DIR] [--repeats N] [--messages N] [--gib N]
-  --octroi    the hub's binary; default `octroi` beside this one
-  --dir       where data goes, on a real disk; default `growth-data`
-  --out       where plots, figures and the page go; default `docs/performance`
-  --repeats   of each point; default 3
-  --messages  of each run, at most; default 300000
-  --gib       the largest backlog; default 4";
-
+#[derive(Parser)]
 struct Args {
+    /// The hub's binary; default: the one beside this.
+    #[arg(long, env = "OCTROI_BIN", default_value_os_t = beside("octroi"), hide_default_value = true)]
     octroi: PathBuf,
+    /// Where data goes, on a real disk.
+    #[arg(long, default_value = "growth-data")]
     dir: PathBuf,
+    /// Where plots, figures and the page go.
+    #[arg(long, default_value = "docs/performance")]
     out: PathBuf,
+    /// Runs of each point.
+    #[arg(long, default_value_t = 3)]
     repeats: usize,
+    /// Messages of each run, at most.
+    #[arg(long, default_value_t = 300_000)]
     messages: u64,
+    /// The largest backlog.
+    #[arg(long, default_value_t = 4)]
     gib: u64,
 }
 
 fn main() -> ExitCode {
-    match arguments().and_then(|args| run(&args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("growth: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn arguments() -> Outcome<Args> {
-    let mut args = Args {
-        octroi: std::env::current_exe()?.with_file_name("octroi"),
-        dir: "growth-data".into(),
-        out: "docs/performance".into(),
-        repeats: 3,
-        messages: 300_000,
-        gib: 4,
-    };
-    let mut given = std::env::args().skip(1);
-    while let Some(name) = given.next() {
-        let value = given.next().ok_or(USAGE)?;
-        match name.as_str() {
-            "--octroi" => args.octroi = value.into(),
-            "--dir" => args.dir = value.into(),
-            "--out" => args.out = value.into(),
-            "--repeats" => args.repeats = value.parse()?,
-            "--messages" => args.messages = value.parse()?,
-            "--gib" => args.gib = value.parse()?,
-            _ => return Err(USAGE.into()),
-        }
-    }
-    Ok(args)
+    ended("growth", run(&Args::parse()))
 }
 
 /// One axis, measured.

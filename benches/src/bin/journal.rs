@@ -6,16 +6,12 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 use std::{env, fs, thread};
 
+use clap::Parser;
 use octroi_benches::journal::{
     Backlog, RECORD_BYTES, SEGMENT_BYTES, backlog, ingest, paced_journal, paced_raw, raw,
 };
 use octroi_benches::report::{median, quantile};
-use octroi_benches::{Outcome, disk};
-
-const USAGE: &str = "usage: journal [--dir DIR] [--pairs N] [--gib N]
-  --dir    where data goes, on a real disk; default `journal-data`
-  --pairs  default 7; at least 5
-  --gib    size of the backlog; default 4";
+use octroi_benches::{Outcome, disk, ended};
 
 /// Short, so that what else the machine does meets both halves of a pair.
 const PAIR_BYTES: usize = 160 << 20;
@@ -26,38 +22,24 @@ const PACED_FOR: Duration = Duration::from_secs(4);
 /// A bare file that waits for so long does not keep the pace.
 const BREATHLESS: f64 = 0.1;
 
+#[derive(Parser)]
 struct Args {
+    /// Where data goes, on a real disk.
+    #[arg(long, default_value = "journal-data")]
     dir: PathBuf,
-    pairs: usize,
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(5..))]
+    pairs: u16,
+    /// Size of the backlog.
+    #[arg(long, default_value_t = 4)]
     gib: u64,
-    /// This process is the one that holds the backlog.
-    child: bool,
+    /// This process is the one that holds the backlog, there.
+    #[arg(long, hide = true)]
+    backlog_in: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    match arguments().and_then(|args| if args.child { child(&args) } else { run(&args) }) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("journal: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn arguments() -> Outcome<Args> {
-    let mut args = Args { dir: "journal-data".into(), pairs: 7, gib: 4, child: false };
-    let mut given = env::args().skip(1);
-    while let Some(name) = given.next() {
-        let value = given.next().ok_or(USAGE)?;
-        match name.as_str() {
-            "--dir" => args.dir = value.into(),
-            "--pairs" => args.pairs = value.parse()?,
-            "--gib" => args.gib = value.parse()?,
-            "--backlog-in" => (args.dir, args.child) = (value.into(), true),
-            _ => return Err(USAGE.into()),
-        }
-    }
-    if args.pairs < 5 { Err(USAGE.into()) } else { Ok(args) }
+    let args = Args::parse();
+    ended("journal", args.backlog_in.as_ref().map_or_else(|| run(&args), |dir| child(dir, args.gib)))
 }
 
 fn run(args: &Args) -> Outcome<()> {
@@ -142,9 +124,9 @@ fn with_backlog(args: &Args, dir: &Path) -> Outcome<()> {
     Ok(())
 }
 
-fn child(args: &Args) -> Outcome<()> {
+fn child(dir: &Path, gib: u64) -> Outcome<()> {
     let Backlog { bytes, written, disk_writes, open, bare, cold, warm, peak_mib, pending, on_disk } =
-        backlog(&args.dir, args.gib << 30)?;
+        backlog(dir, gib << 30)?;
     println!("a backlog of {:.2} GiB of records, written in {written:.1} s", bytes as f64 / (1 << 30) as f64);
     let line = |what: &str, figure: f64, bar: &str, holds: &dyn Fn(f64) -> bool| {
         print(what, &mut [figure], bar, holds);

@@ -6,24 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::{Parser, ValueEnum};
 use octroi_benches::contest::{Bar, Contest, Contestant, Trial};
 use octroi_benches::kafka::Kafka;
 use octroi_benches::load::Load;
 use octroi_benches::pipeline::{Care, Pipeline, Site};
 use octroi_benches::report::Run;
-use octroi_benches::{Outcome, disk, hub, machine, peer, policy};
+use octroi_benches::{Outcome, beside, disk, ended, hub, machine, peer, policy};
 use serde_json::{Value, json};
-
-const USAGE: &str = "usage: peers [--octroi PATH] [--dir DIR] [--pairs N] [--messages N] [--kafka-messages N]
-             [--rows brokers|kafka|all] [--mosquitto PATH] [--kafka-libs DIR]
-             [--benthos PATH] [--python PATH] [--json FILE]
-  --octroi          the hub's binary; default `octroi` beside this one
-  --dir             where data goes, on a real disk; default `peers-data`
-  --pairs           rounds; default 5
-  --messages        of each run of a broker; default 1000000
-  --kafka-messages  of each run of a pipeline; default 200000
-  --kafka-libs      the jars of Apache Kafka; without them that row is not run
-  --json            all figures, each run's too";
 
 const BROKER_BARS: &[Bar] =
     &[Bar { peer: "rumqttd 0.20", least: 1.5 }, Bar { peer: "mosquitto 2", least: 10.0 }];
@@ -48,66 +38,49 @@ const NOT_HAD: &[(&str, &str)] = &[
     ("Vector", "no package of it in Debian 12, on PyPI or on npm; the crate of that name is something else"),
 ];
 
+#[derive(Parser)]
 struct Args {
+    /// The hub's binary; default: the one beside this.
+    #[arg(long, env = "OCTROI_BIN", default_value_os_t = beside("octroi"), hide_default_value = true)]
     octroi: PathBuf,
-    rumqttd: PathBuf,
-    mosquitto: PathBuf,
-    kafka_libs: Option<PathBuf>,
-    benthos: PathBuf,
-    python: PathBuf,
+    /// Where data goes, on a real disk.
+    #[arg(long, default_value = "peers-data")]
     dir: PathBuf,
-    rows: String,
+    #[arg(long, default_value_t = Rows::All, value_enum)]
+    rows: Rows,
+    /// Rounds.
+    #[arg(long, default_value_t = 5)]
     pairs: usize,
+    /// Of each run of a broker.
+    #[arg(long, default_value_t = 1_000_000)]
     messages: u64,
+    /// Of each run of a pipeline.
+    #[arg(long, default_value_t = 200_000)]
     kafka_messages: u64,
+    #[arg(long, default_value = "/usr/sbin/mosquitto")]
+    mosquitto: PathBuf,
+    /// The jars of Apache Kafka; without them that row is not run.
+    #[arg(long)]
+    kafka_libs: Option<PathBuf>,
+    #[arg(long, default_value = "target/peers/benthos")]
+    benthos: PathBuf,
+    #[arg(long, default_value = "target/peers/python/bin/python")]
+    python: PathBuf,
+    /// Where all figures go, each run's too.
+    #[arg(long)]
     json: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
-    match arguments().and_then(|args| run(&args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("peers: {error}");
-            ExitCode::FAILURE
-        }
-    }
+/// What is run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rows {
+    Brokers,
+    Kafka,
+    All,
 }
 
-fn arguments() -> Outcome<Args> {
-    let beside = |name| Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name(name));
-    let mut args = Args {
-        octroi: beside("octroi")?,
-        rumqttd: beside("rumqttd_peer")?,
-        mosquitto: "/usr/sbin/mosquitto".into(),
-        kafka_libs: None,
-        benthos: "target/peers/benthos".into(),
-        python: "target/peers/python/bin/python".into(),
-        dir: "peers-data".into(),
-        rows: "all".to_owned(),
-        pairs: 5,
-        messages: 1_000_000,
-        kafka_messages: 200_000,
-        json: None,
-    };
-    let mut given = std::env::args().skip(1);
-    while let Some(name) = given.next() {
-        let value = given.next().ok_or(USAGE)?;
-        match name.as_str() {
-            "--octroi" => args.octroi = value.into(),
-            "--dir" => args.dir = value.into(),
-            "--pairs" => args.pairs = value.parse()?,
-            "--messages" => args.messages = value.parse()?,
-            "--kafka-messages" => args.kafka_messages = value.parse()?,
-            "--rows" => args.rows = value,
-            "--mosquitto" => args.mosquitto = value.into(),
-            "--kafka-libs" => args.kafka_libs = Some(value.into()),
-            "--benthos" => args.benthos = value.into(),
-            "--python" => args.python = value.into(),
-            "--json" => args.json = Some(value.into()),
-            _ => return Err(USAGE.into()),
-        }
-    }
-    if matches!(args.rows.as_str(), "brokers" | "kafka" | "all") { Ok(args) } else { Err(USAGE.into()) }
+fn main() -> ExitCode {
+    ended("peers", run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Outcome<()> {
@@ -121,10 +94,10 @@ fn run(args: &Args) -> Outcome<()> {
     println!("{machine}, shared by all; file system: {file_system}; commit {commit}; {} rounds", args.pairs);
     println!("bare disk: {raw}");
     let (mut not_run, mut rows) = (Vec::new(), Vec::new());
-    if args.rows != "kafka" {
+    if args.rows != Rows::Kafka {
         rows.push(brokers(args, &dir, &mut not_run)?);
     }
-    if args.rows != "brokers" {
+    if args.rows != Rows::Brokers {
         rows.extend(pipelines(args, &dir, &mut not_run)?);
     }
     rows.iter().for_each(Contest::print);
@@ -167,7 +140,7 @@ fn brokers(args: &Args, dir: &Path, not_run: &mut Vec<(String, String)>) -> Outc
     for round in 0..args.pairs {
         let mut runs = vec![
             hub::run(&args.octroi, example, dir.join(format!("hub-{round}")), &load)?,
-            peer::rumqttd(&args.octroi, &args.rumqttd, dir, &load)?,
+            peer::rumqttd(&args.octroi, dir, &load)?,
         ];
         if with_mosquitto {
             runs.push(peer::mosquitto(&args.octroi, &args.mosquitto, dir, &load)?);

@@ -7,67 +7,39 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 
+use clap::Parser;
 use octroi_benches::load::Load;
 use octroi_benches::report::{Run, median, print_comparison, print_head};
-use octroi_benches::{Outcome, disk, hub, peer};
+use octroi_benches::{Outcome, beside, disk, ended, hub, peer};
 
-const USAGE: &str =
-    "usage: w1 [--octroi PATH] [--dir DIR] [--policy FILE] [--pairs N] [--messages N] [--rate N]
-          [--mosquitto PATH]
-  --octroi     the hub's binary; else OCTROI_BIN, else `octroi` beside this one
-  --dir        where data goes, on a real disk; default `w1-data`
-  --policy     default `policies/bretagne-exemple.toml`
-  --pairs      default 5
-  --messages   per run; default 1000000
-  --rate       messages per second; default: as fast as acks come
-  --mosquitto  a second peer, alternating with the first";
-
+#[derive(Parser)]
 struct Args {
+    /// The hub's binary; default: the one beside this.
+    #[arg(long, env = "OCTROI_BIN", default_value_os_t = beside("octroi"), hide_default_value = true)]
     octroi: PathBuf,
-    rumqttd: PathBuf,
-    mosquitto: Option<PathBuf>,
+    /// Where data goes, on a real disk.
+    #[arg(long, default_value = "w1-data")]
     dir: PathBuf,
+    #[arg(long, default_value = "policies/bretagne-exemple.toml")]
     policy: PathBuf,
+    #[arg(long, default_value_t = 5)]
     pairs: usize,
-    load: Load,
+    /// Of each run.
+    #[arg(long, default_value_t = 1_000_000)]
+    messages: u64,
+    /// Messages a second; default: as fast as acks come.
+    #[arg(long)]
+    rate: Option<u64>,
+    /// A second peer, alternating with the first.
+    #[arg(long)]
+    mosquitto: Option<PathBuf>,
 }
+
+/// The reference work, as much of it as [`Args`] says.
+const W1: Load = Load { connections: 50, window: 100, size: 200, messages: 1_000_000, rate: None };
 
 fn main() -> ExitCode {
-    match arguments().and_then(|args| run(&args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("w1: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn arguments() -> Outcome<Args> {
-    let beside = |name| Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name(name));
-    let mut args = Args {
-        octroi: std::env::var_os("OCTROI_BIN").map_or_else(|| beside("octroi"), |path| Ok(path.into()))?,
-        rumqttd: beside("rumqttd_peer")?,
-        mosquitto: None,
-        dir: "w1-data".into(),
-        policy: "policies/bretagne-exemple.toml".into(),
-        pairs: 5,
-        load: Load { connections: 50, window: 100, size: 200, messages: 1_000_000, rate: None },
-    };
-    let mut given = std::env::args().skip(1);
-    while let Some(name) = given.next() {
-        let value = given.next().ok_or(USAGE)?;
-        match name.as_str() {
-            "--octroi" => args.octroi = value.into(),
-            "--dir" => args.dir = value.into(),
-            "--policy" => args.policy = value.into(),
-            "--pairs" => args.pairs = value.parse()?,
-            "--messages" => args.load.messages = value.parse()?,
-            "--rate" => args.load.rate = Some(value.parse()?),
-            "--mosquitto" => args.mosquitto = Some(value.into()),
-            _ => return Err(USAGE.into()),
-        }
-    }
-    Ok(args)
+    ended("w1", run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Outcome<()> {
@@ -76,7 +48,8 @@ fn run(args: &Args) -> Outcome<()> {
     // A directory of this run's own: what another left is neither read nor removed.
     let dir = args.dir.join(std::process::id().to_string());
     fs::create_dir(&dir)?;
-    let Load { connections, window, size, messages, rate } = args.load;
+    let load = Load { messages: args.messages, rate: args.rate, ..W1 };
+    let Load { connections, window, size, messages, rate } = load;
     let pace = rate.map_or("as fast as acks come".to_owned(), |rate| format!("{rate} messages/s"));
     println!(
         "W1: QoS 1, {connections} connections, window {window}, {size} bytes, {messages} messages, {pace}"
@@ -93,10 +66,10 @@ fn run(args: &Args) -> Outcome<()> {
         runs.push(run);
     };
     for pair in 0..args.pairs {
-        keep(&mut hubs, hub::run(&args.octroi, &args.policy, dir.join(format!("hub-{pair}")), &args.load)?);
-        keep(&mut rumqttds, peer::rumqttd(&args.octroi, &args.rumqttd, &dir, &args.load)?);
+        keep(&mut hubs, hub::run(&args.octroi, &args.policy, dir.join(format!("hub-{pair}")), &load)?);
+        keep(&mut rumqttds, peer::rumqttd(&args.octroi, &dir, &load)?);
         if let Some(mosquitto) = &args.mosquitto {
-            keep(&mut mosquittos, peer::mosquitto(&args.octroi, mosquitto, &dir, &args.load)?);
+            keep(&mut mosquittos, peer::mosquitto(&args.octroi, mosquitto, &dir, &load)?);
         }
     }
     print_disk("after", &dir)?;
@@ -116,15 +89,15 @@ fn print_disk(when: &str, dir: &Path) -> Outcome<()> {
 /// Ack latency where nothing waits in line, and at a steady pace: the hub's against syncs of the bare disk right
 /// beside it. rumqttd, which syncs nothing, is the control: its figure is the generator's and the scheduler's own.
 fn latency(args: &Args, dir: &Path) -> Outcome<()> {
-    let alone = Load { connections: 1, window: 1, messages: 500, rate: None, ..args.load };
-    let paced = Load { messages: 300_000, rate: Some(100_000), ..args.load };
+    let alone = Load { connections: 1, window: 1, messages: 500, ..W1 };
+    let paced = Load { messages: 300_000, rate: Some(100_000), ..W1 };
     for (what, load) in [("1 connection, window 1", alone), ("paced at 100,000/s", paced)] {
         let hub = hub::Hub::start(&args.octroi, &hub::Setup::example(&args.policy), dir.join("hub-latency"))?;
         let (mut ratios, mut controls) = (Vec::new(), Vec::new());
         for _ in 0..args.pairs {
             let raw = disk::measure(dir)?.sync_p99.as_secs_f64() * 1e6;
             let seen = hub.put(&load)?;
-            let control = peer::rumqttd(&args.octroi, &args.rumqttd, dir, &load)?.ack_us;
+            let control = peer::rumqttd(&args.octroi, dir, &load)?.ack_us;
             let (p50, p99) = seen.ack_us;
             let rate = load.messages as f64 / seen.seconds;
             println!(

@@ -287,16 +287,22 @@ fn a_broker_that_wants_a_certificate_gets_it_and_without_a_right_one_the_mend_is
     wait_until("they are on their target", Duration::from_secs(30), || hub.archive("dc-rennes").len() == 20);
 }
 
-#[test]
-fn what_comes_by_a_broker_waits_for_the_quota_of_its_source_and_none_of_it_is_lost() {
-    let _machine = needs::exclusive();
-    let Some(mut broker) = Mosquitto::prepared() else { return };
+/// A broker in plain text that is open to all, and a hub that is to take `ville/mobilite/#` from it.
+#[track_caller]
+fn behind_a_broker() -> Option<(Mosquitto, Hub)> {
+    let mut broker = Mosquitto::prepared()?;
     broker.start("");
     let section = format!(
         "[broker.ville]\nurl = \"mqtt://{}\"\nsubscriptions = [\"ville/mobilite/#\"]\n",
         broker.address()
     );
-    let mut hub = Hub::prepared(&[], &section);
+    Some((broker, Hub::prepared(&[], &section)))
+}
+
+#[test]
+fn what_comes_by_a_broker_waits_for_the_quota_of_its_source_and_none_of_it_is_lost() {
+    let _machine = needs::exclusive();
+    let Some((broker, mut hub)) = behind_a_broker() else { return };
     let quota = "identity = \"broker:ville\"\nquota = { messages_per_second = 30 }";
     policy::edit(&hub.policy(), "identity = \"user:ville-mobilite\"", quota);
     hub.run();
@@ -357,13 +363,7 @@ fn what_a_broker_cannot_do_and_what_it_says_that_is_no_mqtt_is_told_with_its_men
 #[test]
 fn without_a_source_of_its_name_in_the_policy_no_broker_is_connected_to() {
     let _machine = needs::exclusive();
-    let Some(mut broker) = Mosquitto::prepared() else { return };
-    broker.start("");
-    let section = format!(
-        "[broker.ville]\nurl = \"mqtt://{}\"\nsubscriptions = [\"ville/mobilite/#\"]\n",
-        broker.address()
-    );
-    let mut hub = Hub::prepared(&[], &section);
+    let Some((_broker, mut hub)) = behind_a_broker() else { return };
     hub.run();
     comes_to_be(&hub, "refused", "no source of the identity `broker:ville`");
     policy::edit(&hub.policy(), "identity = \"user:ville-mobilite\"", "identity = \"broker:ville\"");
