@@ -28,7 +28,9 @@ pub struct Batch {
 pub fn batches(directory: &Path) -> Vec<Batch> {
     let mut batches = Vec::new();
     walk(directory, &mut |path| batches.extend(batch(path)));
-    batches.sort_by_key(|b| (b.space.clone(), b.domain.clone(), b.journal.clone(), b.first));
+    // A batch over the turn of an hour is a file in each of the two, under one name: the earlier hour is read first.
+    let order = |b: &Batch| (b.space.clone(), b.domain.clone(), b.journal.clone(), b.first, b.path.clone());
+    batches.sort_by_key(order);
     batches
 }
 
@@ -109,18 +111,22 @@ mod tests {
     #[test]
     fn an_archive_is_read_in_journal_order_and_a_file_aside_is_not_read() {
         let directory = tempfile::tempdir().unwrap();
-        let hour = directory.path().join("space=s/domain=d/date=2026-11-20/hour=06");
-        fs::create_dir_all(&hour).unwrap();
-        for (first, last) in [(10, 10), (9, 9)] {
+        let hour = |hour: &str| {
+            let hour = directory.path().join(format!("space=s/domain=d/date=2026-11-20/hour={hour}"));
+            fs::create_dir_all(&hour).unwrap();
+            hour
+        };
+        // The last batch was open at the turn of the hour.
+        for (at, (first, last), id) in [("08", (10, 12), 12), ("07", (10, 12), 10), ("07", (9, 9), 9)] {
             let line = format!(
-                "{{\"specversion\":\"1.0\",\"id\":\"h/g/{first}\",\"subject\":\"t\",\"data\":{{\"n\":770001000000001}}}}\n"
+                "{{\"specversion\":\"1.0\",\"id\":\"h/g/{id}\",\"subject\":\"t\",\"data\":{{\"n\":770001000000001}}}}\n"
             );
             let name = format!("hub-1-00ff-{first}-{last}.ndjson.zst");
-            fs::write(hour.join(name), zstd::encode_all(line.as_bytes(), 1).unwrap()).unwrap();
+            fs::write(hour(at).join(name), zstd::encode_all(line.as_bytes(), 1).unwrap()).unwrap();
         }
-        fs::write(hour.join("hub-1-00ff-11-12.ndjson.zst.partial"), b"torn").unwrap();
+        fs::write(hour("07").join("hub-1-00ff-11-12.ndjson.zst.partial"), b"torn").unwrap();
         let read = read("t", directory.path());
-        assert_eq!(read.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["h/g/9", "h/g/10"]);
+        assert_eq!(read.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["h/g/9", "h/g/10", "h/g/12"]);
         assert_eq!((read[0].place.as_str(), read[0].message()), ("s/d", Some(770_001_000_000_001)));
         assert_eq!(read[0].sequence(), Some(("h/g", 9)));
     }
