@@ -276,7 +276,7 @@ impl<'a> Conversation<'a> {
             mqtt: Subscriber::new(asks, bounds, anew, now.into_std()),
             intake: Intake::default(),
             pending: VecDeque::new(),
-            dues: Dues::new(&broker.sender, &shared.ingress.policies.current(), now),
+            dues: Dues::new(&broker.sender, &shared.ingress.policies, now),
             subscribed: false,
         }
     }
@@ -285,8 +285,7 @@ impl<'a> Conversation<'a> {
         let (mut input, mut heard) = (BytesMut::new(), Vec::new());
         let mut stopping = self.shared.stopping.clone();
         loop {
-            let active = self.shared.ingress.policies.current();
-            self.dues.look(&self.broker.sender, &active, Instant::now());
+            self.dues.look(&self.broker.sender, &self.shared.ingress.policies, Instant::now());
             let progress = match self.dues.held_until() {
                 Some(_) => Some(Progress::EventsFull),
                 None => self.receive(&mut input, &mut heard).await,

@@ -14,6 +14,7 @@ pub use boot::replay;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -144,10 +145,10 @@ impl Server {
         let (end_tell, ended) = watch::channel(false);
         let admission = Arc::new(Admission::new(parts.config.connections));
 
-        let (listeners, watcher) = listen(&parts).await?;
+        let (listeners, watcher) = listen(&parts)?;
         let shares = Shares::new(share_of(&parts.config));
         let brokers = broker::open(&parts.config, &shares, &parts.clock).or_exit(Exit::Config)?;
-        let http = bind(parts.config.http).await?;
+        let http = bind(parts.config.http)?;
         let addresses = Addresses {
             mqtt: listeners.iter().filter_map(|listener| listener.socket.local_addr().ok()).collect(),
             http: http.local_addr().or_exit(Exit::Io)?,
@@ -279,7 +280,7 @@ async fn destroy_old_keys(parts: Arc<Parts>, mut ended: watch::Receiver<bool>) {
 }
 
 /// Every configured MQTT listener, bound, and who looks after what they go by.
-async fn listen(parts: &Parts) -> Result<(Vec<listener::Listener>, Watcher), Failure> {
+fn listen(parts: &Parts) -> Result<(Vec<listener::Listener>, Watcher), Failure> {
     let configured = &parts.config.listeners;
     let watcher = Watcher::open(configured, &parts.clock, Arc::clone(&parts.credentials));
     let watcher = watcher.or_exit(Exit::Config)?;
@@ -292,32 +293,32 @@ async fn listen(parts: &Parts) -> Result<(Vec<listener::Listener>, Watcher), Fai
             transport: listener.transport.clone(),
         };
         let socket = if door.credentials.borrow().is_shut {
-            listener::Socket::Shut(reserve(listener.bind)?)
+            listener::Socket::Shut(
+                reserved(listener.bind).map_err(|error| cannot_listen(listener.bind, error))?,
+            )
         } else {
-            listener::Socket::Open(bind(listener.bind).await?)
+            listener::Socket::Open(bind(listener.bind)?)
         };
         listeners.push(listener::Listener { socket, door: Arc::new(door) });
     }
     Ok((listeners, watcher))
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, error))
+fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let listening = reserved(address).and_then(|socket| socket.listen(limits::LISTEN_BACKLOG));
+    listening.map_err(|error| cannot_listen(address, error))
 }
 
-/// Binds, and does not listen: who connects is refused at once.
-fn reserve(address: SocketAddr) -> Result<TcpSocket, Failure> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let bound = socket.and_then(|socket| {
-        // As with those that listen: a restart does not wait for connections of the process before.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(socket)
-    });
-    bound.map_err(|error| cannot_listen(address, error))
+/// Bound, and not listening: who connects is refused at once.
+fn reserved(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart does not wait for connections of the process before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
-fn cannot_listen(address: SocketAddr, error: std::io::Error) -> Failure {
+fn cannot_listen(address: SocketAddr, error: io::Error) -> Failure {
     let hint = "another process may hold the port, or the address is not this machine's";
     Failure::new(Exit::Io, anyhow::Error::from(error).context(format!("cannot listen on {address}: {hint}")))
 }

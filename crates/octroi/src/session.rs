@@ -269,7 +269,7 @@ impl Conversation<'_> {
 
     fn look_at_dues(&mut self, now: Instant) {
         if let Some(peer) = &mut self.peer {
-            peer.dues.look(&peer.sender, &self.shared.ingress.policies.current(), now);
+            peer.dues.look(&peer.sender, &self.shared.ingress.policies, now);
         }
     }
 
@@ -344,7 +344,7 @@ impl Conversation<'_> {
         };
         let share = self.shared.ingress.shares.of(identity);
         let sender = Sender { identity: identity.as_str().into(), version: connect.version, session, share };
-        let dues = Dues::new(&sender, &active, now);
+        let dues = Dues::new(&sender, &self.shared.ingress.policies, now);
         self.peer = Some(Peer { sender, place, ended, expiry, dues });
         self.mqtt.accept(grant, now.into_std(), &mut events);
         self.take_ends(events);

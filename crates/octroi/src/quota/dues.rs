@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Mark, Rates};
 use crate::intake::Sender;
 use crate::limits;
-use crate::policies::Active;
+use crate::policies::Policies;
 
 /// Where a connection stands with its source's meter.
 #[derive(Debug)]
@@ -31,10 +31,10 @@ impl Dues {
     /// A connection begins. It waits for what all of its source's connections owe: to connect again is no way
     /// round.
     #[must_use]
-    pub fn new(sender: &Sender, active: &Active, now: Instant) -> Self {
+    pub fn new(sender: &Sender, policies: &Policies, now: Instant) -> Self {
         let held = Some(Held { since: now, until: now });
         let mut dues = Self { mark: sender.share.meter.mark(), held };
-        dues.look(sender, active, now);
+        dues.look(sender, policies, now);
         dues
     }
 
@@ -59,8 +59,9 @@ impl Dues {
     }
 
     /// Looks, if it is time to, whether the quota of the policy in force still holds the connection back.
-    pub fn look(&mut self, sender: &Sender, active: &Active, now: Instant) {
+    pub fn look(&mut self, sender: &Sender, policies: &Policies, now: Instant) {
         let Some(held) = self.held.filter(|held| held.until <= now) else { return };
+        let active = policies.current();
         let source = active.source(&sender.identity);
         if let Some(source) = source.and_then(|source| active.sources.get(source.index())) {
             source.slowed(now.saturating_duration_since(held.since));

@@ -13,6 +13,7 @@ mod exercise;
 use std::time::Duration;
 
 use exercise::{Stage, listener};
+use octroi_journal::sim::Random;
 use tokio::time::Instant;
 
 #[test]
@@ -26,13 +27,8 @@ fn whatever_clients_send_the_honest_one_beside_them_is_served() {
     let acknowledged: u64 = seeds.iter().map(|seed| listener(&stage, seed)).sum();
     // Three of `v3-publishes`, two each of the take-over, the alias and the bridge, and the one of who falls silent.
     assert_eq!(acknowledged, 10, "publishes beside the honest client's");
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut random = move |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as usize % below.max(1)
-    };
+    let mut numbers = Random(1);
+    let mut random = move |below: usize| numbers.next() as usize % below.max(1);
     let mut rounds = 0;
     while began.elapsed() < Duration::from_secs(8) {
         let mut data = seeds[random(seeds.len())].clone();
