@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Outcome;
@@ -40,11 +40,21 @@ impl Display for RawDisk {
     }
 }
 
-/// `type on mount point` of the file system that holds `directory`.
+/// A directory of this run's own below `parent`, which is made if it is not there, and the file system that holds
+/// it: what another run left is neither read nor removed.
 ///
 /// # Errors
-/// A file system in memory.
-pub fn real_file_system(directory: &Path) -> Outcome<String> {
+/// A file system in memory, or the disk's.
+pub fn own_directory(parent: &Path) -> Outcome<(PathBuf, String)> {
+    fs::create_dir_all(parent)?;
+    let file_system = real_file_system(parent)?;
+    let own = parent.canonicalize()?.join(std::process::id().to_string());
+    fs::create_dir(&own)?;
+    Ok((own, file_system))
+}
+
+/// `type on mount point` of the file system that holds `directory`.
+fn real_file_system(directory: &Path) -> Outcome<String> {
     let directory = directory.canonicalize()?;
     let mounts = fs::read_to_string("/proc/self/mounts")?;
     let (point, kind) = mounts
@@ -101,7 +111,7 @@ fn sync_latencies(directory: &Path) -> Outcome<Vec<f64>> {
     Ok(latencies)
 }
 
-fn scratch(directory: &Path) -> Outcome<(std::path::PathBuf, File)> {
+fn scratch(directory: &Path) -> Outcome<(PathBuf, File)> {
     let path = directory.join("raw.bin");
     let file = OpenOptions::new().create(true).write(true).truncate(true).open(&path)?;
     Ok((path, file))

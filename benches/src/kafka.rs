@@ -7,7 +7,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::Outcome;
 use crate::hub::free_address;
@@ -16,6 +17,10 @@ use crate::process::Process;
 /// Of every topic: enough for a producer to have several batches in flight.
 const PARTITIONS: usize = 4;
 const READY: Duration = Duration::from_secs(120);
+/// How often it is asked how much has arrived.
+const LOOK: Duration = Duration::from_millis(100);
+/// What has not arrived this long after the last that did is missing.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Sixteen bytes in URL-safe base64, as Kafka wants them.
 const CLUSTER: &str = "MkU3OEVBNTcwNTJENDM2Qk";
 
@@ -66,6 +71,22 @@ impl Kafka {
     /// It does not say.
     pub fn records(&self, topic: &str) -> Outcome<u64> {
         records(&self.address.to_string(), topic)
+    }
+
+    /// Waits until a topic holds so many records, or no more arrive: how many it holds, and since when.
+    ///
+    /// # Errors
+    /// It does not say.
+    pub fn arrivals(&self, topic: &str, awaited: u64) -> Outcome<(u64, SystemTime)> {
+        let (mut arrived, mut at, mut since) = (self.records(topic)?, SystemTime::now(), Instant::now());
+        while arrived < awaited && since.elapsed() < PATIENCE {
+            thread::sleep(LOOK);
+            let now = self.records(topic)?;
+            if now > arrived {
+                (arrived, at, since) = (now, SystemTime::now(), Instant::now());
+            }
+        }
+        Ok((arrived, at))
     }
 
     /// CPU seconds of it so far.

@@ -28,6 +28,11 @@ pub struct Load {
     pub rate: Option<u64>,
 }
 
+impl Load {
+    /// The reference work.
+    pub const W1: Self = Self { connections: 50, window: 100, size: 200, messages: 1_000_000, rate: None };
+}
+
 /// What the generator saw.
 #[derive(Clone, Debug)]
 pub struct Seen {

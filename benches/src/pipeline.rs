@@ -9,8 +9,6 @@
 mod launch;
 
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
 
 use crate::Outcome;
 use crate::contest::Trial;
@@ -18,11 +16,6 @@ use crate::kafka::Kafka;
 use crate::load::{self, Load};
 
 pub use launch::Running;
-
-/// How often Kafka is asked how much has arrived.
-const LOOK: Duration = Duration::from_millis(100);
-/// What has not arrived this long after the last that did is missing.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +132,7 @@ impl Pipeline {
         let server = running.first()?;
         let log = site.directory.join("bench.log");
         let seen = load::put(&site.octroi, load, running.mqtt, server, &log)?;
-        let (arrived, at) = arrivals(site, topic, load.messages)?;
+        let (arrived, at) = site.kafka.arrivals(topic, load.messages)?;
         let behind = at.duration_since(seen.acknowledged).unwrap_or_default();
         let (spent, broker_cpu) = (running.cpu()? - cpu, running.broker_cpu()? - beside);
         let trial = Trial {
@@ -159,17 +152,4 @@ impl Pipeline {
         running.stop()?;
         Ok(trial)
     }
-}
-
-/// Waits until all has arrived, or nothing more does: how much, and when the last did.
-fn arrivals(site: &Site, topic: &str, messages: u64) -> Outcome<(u64, SystemTime)> {
-    let (mut arrived, mut at, mut since) = (site.kafka.records(topic)?, SystemTime::now(), Instant::now());
-    while arrived < messages && since.elapsed() < PATIENCE {
-        thread::sleep(LOOK);
-        let now = site.kafka.records(topic)?;
-        if now > arrived {
-            (arrived, at, since) = (now, SystemTime::now(), Instant::now());
-        }
-    }
-    Ok((arrived, at))
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Instant, SystemTime};
 
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
@@ -20,8 +20,6 @@ use octroi_benches::{Outcome, beside, disk, ended, machine, policy};
 /// Rules of each hub's policy.
 const RULES: usize = 20;
 const TOPIC: &str = "mobilite.mobility.internal.v1";
-/// What has not arrived this long after the last PUBACK is missing.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Parser)]
 struct Args {
@@ -62,10 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Outcome<()> {
-    fs::create_dir_all(&args.dir)?;
-    let file_system = disk::real_file_system(&args.dir)?;
-    let directory = args.dir.canonicalize()?.join(format!("fleet-{}", std::process::id()));
-    fs::create_dir(&directory)?;
+    let (directory, file_system) = disk::own_directory(&args.dir)?;
     println!("{}; {file_system}; bare disk: {}", machine::described()?, disk::measure(&directory)?);
     let mut kafka = Kafka::start(&args.kafka_libs, &directory.join("kafka"))?;
     kafka.create(TOPIC)?;
@@ -134,12 +129,9 @@ fn drive(args: &Args, hubs: &[(Hub, PathBuf)], kafka: &Kafka, directory: &Path, 
         runs.into_iter().map(|run| Ok(run.join().map_err(|_| "a generator's thread failed")??)).collect()
     });
     let seen = seen.into_iter().collect::<Outcome<Vec<_>>>()?;
-    let acknowledged = Instant::now();
-    let arrived = || Ok::<_, Box<dyn std::error::Error>>(kafka.records(TOPIC)? - before);
-    while arrived()? < messages && acknowledged.elapsed() < PATIENCE {
-        thread::sleep(Duration::from_millis(100));
-    }
-    let (arrived, late) = (arrived()?, acknowledged.elapsed());
+    let acknowledged = SystemTime::now();
+    let (held, at) = kafka.arrivals(TOPIC, before + messages)?;
+    let (arrived, late) = (held - before, at.duration_since(acknowledged).unwrap_or_default());
     let spent = cpu()? - cpu_before;
     let p50 = seen.iter().map(|seen| seen.ack_us.0).max().unwrap_or(0);
     let p99 = seen.iter().map(|seen| seen.ack_us.1).max().unwrap_or(0);

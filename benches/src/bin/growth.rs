@@ -48,12 +48,8 @@ struct Series {
 }
 
 fn run(args: &Args) -> Outcome<()> {
-    fs::create_dir_all(&args.dir)?;
     fs::create_dir_all(&args.out)?;
-    let file_system = disk::real_file_system(&args.dir)?;
-    // A directory of this run's own: what another left is neither read nor removed.
-    let dir = args.dir.canonicalize()?.join(std::process::id().to_string());
-    fs::create_dir(&dir)?;
+    let (dir, file_system) = disk::own_directory(&args.dir)?;
     let machine = format!("{}; {file_system}; bare disk: {}", machine::described()?, disk::measure(&dir)?);
     println!("{machine}");
     let ground = Ground { octroi: args.octroi.clone(), directory: dir.clone(), messages: args.messages };

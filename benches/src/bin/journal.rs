@@ -43,11 +43,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Outcome<()> {
-    fs::create_dir_all(&args.dir)?;
-    let file_system = disk::real_file_system(&args.dir)?;
-    // A directory of this run's own: what another left is neither read nor removed.
-    let dir = args.dir.join(std::process::id().to_string());
-    fs::create_dir(&dir)?;
+    let (dir, file_system) = disk::own_directory(&args.dir)?;
     println!(
         "the journal: {RECORD_BYTES}-byte records, segments of {} MiB, {} cores; file system: {file_system}",
         SEGMENT_BYTES >> 20,

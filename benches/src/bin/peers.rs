@@ -84,11 +84,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Outcome<()> {
-    fs::create_dir_all(&args.dir)?;
-    let file_system = disk::real_file_system(&args.dir)?;
-    // A directory of this run's own: what another left is neither read nor removed.
-    let dir = args.dir.canonicalize()?.join(std::process::id().to_string());
-    fs::create_dir(&dir)?;
+    let (dir, file_system) = disk::own_directory(&args.dir)?;
     let (machine, commit) = (machine::described()?, machine::commit());
     let raw = disk::measure(&dir)?;
     println!("{machine}, shared by all; file system: {file_system}; commit {commit}; {} rounds", args.pairs);
@@ -119,7 +115,7 @@ fn run(args: &Args) -> Outcome<()> {
 
 /// W1 on the hub, on rumqttd and on mosquitto.
 fn brokers(args: &Args, dir: &Path, not_run: &mut Vec<(String, String)>) -> Outcome<Contest> {
-    let load = Load { connections: 50, window: 100, size: 200, messages: args.messages, rate: None };
+    let load = Load { messages: args.messages, ..Load::W1 };
     let example = Path::new("policies/bretagne-exemple.toml");
     let with_mosquitto = args.mosquitto.exists();
     let mut contestants = vec![
@@ -197,7 +193,7 @@ fn pipelines(args: &Args, dir: &Path, not_run: &mut Vec<(String, String)>) -> Ou
             Some(reason) => not_run.push((pipeline.name(Care::Safest).to_owned(), reason)),
         }
     }
-    let load = Load { connections: 50, window: 100, size: 200, messages: args.kafka_messages, rate: None };
+    let load = Load { messages: args.kafka_messages, ..Load::W1 };
     for round in 0..args.pairs {
         let (mut number, mut failed) = (0, None);
         // A peer that fails is out, with its reason; the hub's failure is the bench's.

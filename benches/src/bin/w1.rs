@@ -35,20 +35,13 @@ struct Args {
     mosquitto: Option<PathBuf>,
 }
 
-/// The reference work, as much of it as [`Args`] says.
-const W1: Load = Load { connections: 50, window: 100, size: 200, messages: 1_000_000, rate: None };
-
 fn main() -> ExitCode {
     ended("w1", run(&Args::parse()))
 }
 
 fn run(args: &Args) -> Outcome<()> {
-    fs::create_dir_all(&args.dir)?;
-    let file_system = disk::real_file_system(&args.dir)?;
-    // A directory of this run's own: what another left is neither read nor removed.
-    let dir = args.dir.join(std::process::id().to_string());
-    fs::create_dir(&dir)?;
-    let load = Load { messages: args.messages, rate: args.rate, ..W1 };
+    let (dir, file_system) = disk::own_directory(&args.dir)?;
+    let load = Load { messages: args.messages, rate: args.rate, ..Load::W1 };
     let Load { connections, window, size, messages, rate } = load;
     let pace = rate.map_or("as fast as acks come".to_owned(), |rate| format!("{rate} messages/s"));
     println!(
@@ -89,8 +82,8 @@ fn print_disk(when: &str, dir: &Path) -> Outcome<()> {
 /// Ack latency where nothing waits in line, and at a steady pace: the hub's against syncs of the bare disk right
 /// beside it. rumqttd, which syncs nothing, is the control: its figure is the generator's and the scheduler's own.
 fn latency(args: &Args, dir: &Path) -> Outcome<()> {
-    let alone = Load { connections: 1, window: 1, messages: 500, ..W1 };
-    let paced = Load { messages: 300_000, rate: Some(100_000), ..W1 };
+    let alone = Load { connections: 1, window: 1, messages: 500, ..Load::W1 };
+    let paced = Load { messages: 300_000, rate: Some(100_000), ..Load::W1 };
     for (what, load) in [("1 connection, window 1", alone), ("paced at 100,000/s", paced)] {
         let hub = hub::Hub::start(&args.octroi, &hub::Setup::example(&args.policy), dir.join("hub-latency"))?;
         let (mut ratios, mut controls) = (Vec::new(), Vec::new());
