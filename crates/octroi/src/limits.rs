@@ -73,6 +73,8 @@ pub const GIVE_WAY: Duration = Duration::from_secs(1);
 pub const RELAY_READ_BYTES: usize = 1 << 20;
 /// How long a relay sleeps, at most, when it has nothing to do.
 pub const RELAY_IDLE: Duration = Duration::from_millis(200);
+/// How long a reader of the journal that was woken lets more records gather before it reads.
+pub const GATHER: Duration = Duration::from_millis(5);
 /// One poll of an outlet by a relay that has nothing to read.
 pub const RELAY_POLL: Duration = Duration::from_millis(20);
 /// How often a relay puts its cursor on record while it moves.

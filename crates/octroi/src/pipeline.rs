@@ -61,6 +61,8 @@ pub struct Ingress {
     pub policies: Arc<Policies>,
     /// The journal's owner.
     pub inbox: Arc<Inbox>,
+    /// Whether publishers press.
+    pub watermark: Arc<Watermark>,
     /// Bytes that may be between socket and disk.
     pub budget: Arc<Semaphore>,
     /// Policy time.
@@ -148,7 +150,9 @@ impl Ingress {
         }
         // The journal's owner, woken or back from its sync, may wait for a processor. A kernel that does not
         // preempt for a wake-up would let it wait for the rest of this thread's slice, and all publishers with it.
-        std::thread::yield_now();
+        if self.watermark.pressed() {
+            std::thread::yield_now();
+        }
         Some(Pending { answers, done: told, since, unsent })
     }
 }

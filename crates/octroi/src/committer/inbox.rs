@@ -96,6 +96,8 @@ pub(super) struct Queue {
     pub(super) chunks: VecDeque<Append>,
     pub(super) controls: VecDeque<Control>,
     pub(super) closed: bool,
+    /// The owner sleeps until something arrives. A notification costs a system call also where nobody waits.
+    asleep: bool,
 }
 
 impl Inbox {
@@ -105,18 +107,24 @@ impl Inbox {
 
     /// Hands over a chunk. After the owner ended it is dropped, unacknowledged.
     pub fn append(&self, append: Append) {
-        let mut queue = self.lock();
-        if !queue.closed {
-            queue.chunks.push_back(append);
-            self.arrived.notify_one();
-        }
+        self.put(|queue| queue.chunks.push_back(append));
     }
 
     /// Hands over a control.
     pub fn control(&self, control: Control) {
+        self.put(|queue| queue.controls.push_back(control));
+    }
+
+    fn put(&self, push: impl FnOnce(&mut Queue)) {
         let mut queue = self.lock();
-        if !queue.closed {
-            queue.controls.push_back(control);
+        if queue.closed {
+            return;
+        }
+        push(&mut queue);
+        let wakes = std::mem::take(&mut queue.asleep);
+        // The owner, awake, finds the lock free.
+        drop(queue);
+        if wakes {
             self.arrived.notify_one();
         }
     }
@@ -128,8 +136,12 @@ impl Inbox {
         if nothing(&mut queue) {
             (queue, _) = self
                 .arrived
-                .wait_timeout_while(queue, wait, |queue| nothing(queue))
+                .wait_timeout_while(queue, wait, |queue| {
+                    queue.asleep = nothing(queue);
+                    queue.asleep
+                })
                 .unwrap_or_else(PoisonError::into_inner);
+            queue.asleep = false;
         }
         let chunks = if full { VecDeque::new() } else { std::mem::take(&mut queue.chunks) };
         (chunks, std::mem::take(&mut queue.controls))

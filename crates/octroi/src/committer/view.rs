@@ -7,6 +7,7 @@ use std::time::Duration;
 use octroi_journal::TargetBit;
 
 use crate::ledger::Ledger;
+use crate::limits;
 
 /// How far the journal is on disk: relays wait for it.
 #[derive(Debug, Default)]
@@ -14,7 +15,8 @@ pub struct Watermark {
     next: AtomicU64,
     segment: AtomicU64,
     pub(super) pressed: AtomicBool,
-    waiters: Mutex<()>,
+    /// Whether anybody waits: a notification costs a system call also where nobody does.
+    waiters: Mutex<bool>,
     moved: Condvar,
 }
 
@@ -34,8 +36,9 @@ impl Watermark {
         self.segment.store(segment, Ordering::Release);
         self.next.store(next, Ordering::Release);
         // Taken so that a waiter between its check and its sleep is not missed.
-        drop(self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
-        self.moved.notify_all();
+        if std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner)) {
+            self.moved.notify_all();
+        }
     }
 
     /// Whether publishers keep the journal as busy as it can be.
@@ -48,14 +51,26 @@ impl Watermark {
         self.moved.notify_all();
     }
 
-    /// Waits until the watermark is past `seen`, at most `wait`.
+    /// Waits until the watermark is past `seen`, at most `wait`; then a moment longer, for what comes with it:
+    /// a reader that woke for each group would cost publishers more than it reads.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "on the reader's own thread, and only as long as it asked for"
+    )]
     pub fn wait_past(&self, seen: u64, wait: Duration) {
         let guard = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(
-            self.moved
-                .wait_timeout_while(guard, wait, |()| self.get() <= seen)
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let (guard, timed_out) = self
+            .moved
+            .wait_timeout_while(guard, wait, |waits| {
+                let is_early = self.get() <= seen;
+                *waits |= is_early;
+                is_early
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        drop(guard);
+        if !timed_out.timed_out() {
+            std::thread::sleep(wait.min(limits::GATHER));
+        }
     }
 }
 
