@@ -89,11 +89,22 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (second, micros) = (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000));
         let clock = second.rem_euclid(86_400);
-        write!(f, "{}T{:02}:{:02}:{:02}", self.date(), clock / 3600, clock / 60 % 60, clock % 60)?;
+        fmt::Display::fmt(&self.date(), f)?;
+        // Digits by hand: `write!` with its widths takes several times as long, and each record has its times.
+        let [h, hh] = digits(clock / 3600);
+        let [m, mm] = digits(clock / 60 % 60);
+        let [s, ss] = digits(clock % 60);
+        put(f, &[b'T', h, hh, b':', m, mm, b':', s, ss])?;
         match micros {
             0 => f.write_str("Z"),
-            m if m % 1000 == 0 => write!(f, ".{:03}Z", m / 1000),
-            m => write!(f, ".{m:06}Z"),
+            micros if micros % 1000 == 0 => {
+                let [a, b, c] = digits(micros / 1000);
+                put(f, &[b'.', a, b, c, b'Z'])
+            }
+            micros => {
+                let [a, b, c, d, e, g] = digits(micros);
+                put(f, &[b'.', a, b, c, d, e, g, b'Z'])
+            }
         }
     }
 }
@@ -148,8 +159,29 @@ impl Date {
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = self.ymd();
-        write!(f, "{year:04}-{month:02}-{day:02}")
+        let ([m, mm], [d, dd]) = (digits(month), digits(day));
+        if let 0..=9999 = year {
+            put(f, &digits::<4>(year))?;
+        } else {
+            write!(f, "{year:04}")?;
+        }
+        put(f, &[b'-', m, mm, b'-', d, dd])
     }
+}
+
+/// The last so many decimal digits of a number that is not negative.
+fn digits<const N: usize>(mut number: i64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
+    }
+    digits
+}
+
+/// Writes ASCII.
+fn put(f: &mut fmt::Formatter<'_>, ascii: &[u8]) -> fmt::Result {
+    f.write_str(str::from_utf8(ascii).map_err(|_| fmt::Error)?)
 }
 
 /// An ISO 8601 duration (`P3Y`, `P1DT12H`, `PT15M`) in microseconds: whole numbers, units in order, each

@@ -375,7 +375,7 @@ fn covers(then_policy: &Policy, then: CopyIx, now_policy: &Policy, now: CopyIx) 
 }
 
 fn markings(label: Label) -> String {
-    let mut text = String::new();
+    let mut text = String::with_capacity(if label.markings.is_empty() { 0 } else { 64 });
     for marking in label.markings.iter() {
         if !text.is_empty() {
             text.push(',');

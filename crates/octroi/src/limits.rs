@@ -67,6 +67,9 @@ pub const FULL_RETRY: Duration = Duration::from_millis(250);
 pub const REFUSALS_PER_MINUTE: u32 = 100;
 /// A group of so many bytes says that publishers keep the journal as busy as it can be.
 pub const PRESSED_GROUP_BYTES: u64 = 32 << 10;
+/// A session that handed over so much at once lets the journal's owner have the processor; what costs less than that
+/// does not.
+pub const YIELD_BYTES: u64 = 4 << 10;
 /// How long relays give way, at most, while publishers press: what deliveries are behind for it.
 pub const GIVE_WAY: Duration = Duration::from_secs(1);
 /// One read of a relay from the journal.

@@ -61,8 +61,6 @@ pub struct Ingress {
     pub policies: Arc<Policies>,
     /// The journal's owner.
     pub inbox: Arc<Inbox>,
-    /// Whether publishers press.
-    pub watermark: Arc<Watermark>,
     /// Bytes that may be between socket and disk.
     pub budget: Arc<Semaphore>,
     /// Policy time.
@@ -127,12 +125,13 @@ impl Ingress {
     ) -> Option<Pending> {
         let Handed { chunk, tally, answers, since } = intake.finish(active, sender)?;
         let (done, told) = oneshot::channel();
-        let mut unsent = None;
+        let (mut unsent, mut yields) = (None, false);
         match chunk {
             // Answers alone wait for nothing but their turn.
             None => self.inbox.control(Control::Barrier { done }),
             Some(chunk) => {
                 let bytes = u32::try_from(chunk.frame_bytes()).unwrap_or(u32::MAX);
+                yields = chunk.frame_bytes() >= limits::YIELD_BYTES;
                 // Its sender's share first: who is over it waits there, and holds nothing that others need.
                 let budget = async {
                     let share = Arc::clone(&sender.share.bytes).acquire_many_owned(bytes).await.ok()?;
@@ -150,7 +149,7 @@ impl Ingress {
         }
         // The journal's owner, woken or back from its sync, may wait for a processor. A kernel that does not
         // preempt for a wake-up would let it wait for the rest of this thread's slice, and all publishers with it.
-        if self.watermark.pressed() {
+        if yields {
             std::thread::yield_now();
         }
         Some(Pending { answers, done: told, since, unsent })

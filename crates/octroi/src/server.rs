@@ -248,7 +248,6 @@ fn ingress(parts: &Parts, shares: Shares) -> Ingress {
     Ingress {
         policies: Arc::clone(&parts.policies),
         inbox: Arc::clone(&parts.inbox),
-        watermark: Arc::clone(&parts.watermark),
         budget: Arc::new(tokio::sync::Semaphore::new(limits::IN_FLIGHT_BYTES)),
         clock: Arc::clone(&parts.policy_clock),
         shares,

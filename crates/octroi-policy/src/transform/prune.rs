@@ -7,8 +7,6 @@
 //!
 //! INVARIANT: a key is written only on the way to a kept leaf.
 
-use std::collections::BTreeMap;
-
 use crate::facts::{Facts, LeafRole, Scalar};
 use crate::json::MAX_DEPTH;
 
@@ -37,7 +35,8 @@ pub(super) enum Unmade {
 }
 
 enum Tree<'f> {
-    Object(BTreeMap<&'f str, Tree<'f>>),
+    /// By key.
+    Object(Vec<(&'f str, Tree<'f>)>),
     Array(Vec<Tree<'f>>),
     Leaf(&'f str),
     /// A text that is to be quoted.
@@ -109,7 +108,7 @@ impl<'f> Walk<'f, '_> {
     }
 
     fn object(&mut self, depth: u8) -> Result<Option<Tree<'f>>, Unmade> {
-        let mut kept = BTreeMap::new();
+        let mut kept = Vec::new();
         loop {
             self.string()?;
             let node = self.facts.nodes.get(self.node).ok_or(Unmade::Mismatch)?;
@@ -118,9 +117,10 @@ impl<'f> Walk<'f, '_> {
             self.expect(b':')?;
             self.space();
             if let Some(value) = self.value(depth)? {
-                kept.insert(node.key.as_ref(), value);
+                kept.push((node.key.as_ref(), value));
             }
             if self.ends(b'}')? {
+                kept.sort_unstable_by_key(|(key, _)| *key);
                 return Ok((!kept.is_empty()).then_some(Tree::Object(kept)));
             }
         }
@@ -209,10 +209,10 @@ fn hoist<'f>(facts: &'f Facts<'_>, keep: &[Keep], mut tree: Tree<'f>) -> Result<
         }
     }
     if let Tree::Object(top) = &mut tree {
-        for (key, value) in lifted.into_iter().flatten() {
-            if top.insert(key, value).is_some() {
-                return Err(Unmade::Collision);
-            }
+        top.extend(lifted.into_iter().flatten());
+        top.sort_unstable_by_key(|(key, _)| *key);
+        if !top.is_sorted_by(|(one, _), (next, _)| one < next) {
+            return Err(Unmade::Collision);
         }
     }
     Ok(tree)
@@ -221,14 +221,15 @@ fn hoist<'f>(facts: &'f Facts<'_>, keep: &[Keep], mut tree: Tree<'f>) -> Result<
 /// Takes out the value at that path, and the objects that become empty.
 fn take<'f>(tree: &mut Tree<'f>, path: &[&str]) -> Option<Tree<'f>> {
     let (first, rest) = path.split_first()?;
-    let Tree::Object(map) = tree else { return None };
+    let Tree::Object(members) = tree else { return None };
+    let at = members.binary_search_by_key(first, |(key, _)| key).ok()?;
     if rest.is_empty() {
-        return map.remove(*first);
+        return Some(members.remove(at).1);
     }
-    let inner = map.get_mut(*first)?;
+    let (_, inner) = members.get_mut(at)?;
     let taken = take(inner, rest);
-    if matches!(inner, Tree::Object(map) if map.is_empty()) {
-        map.remove(*first);
+    if matches!(inner, Tree::Object(members) if members.is_empty()) {
+        members.remove(at);
     }
     taken
 }
@@ -247,9 +248,9 @@ fn write(tree: &Tree<'_>, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Tree::Object(map) => {
+        Tree::Object(members) => {
             out.push(b'{');
-            for (at, (key, value)) in map.iter().enumerate() {
+            for (at, (key, value)) in members.iter().enumerate() {
                 if at > 0 {
                     out.push(b',');
                 }

@@ -58,17 +58,16 @@ impl PseudonymKey {
 
     /// 32 hexadecimal digits that stand for these parts; none from a key that cannot be used.
     pub(super) fn digest(&self, parts: &[&str]) -> String {
-        const DIGITS: [char; 16] =
-            ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
         let mut hex = String::with_capacity(32);
         let Some(mut mac) = self.0.mac.clone() else { return hex };
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
         }
+        let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' - 10 + half });
         for byte in mac.finalize().into_bytes().iter().take(16) {
-            let digits = [byte >> 4, byte & 15].map(|digit| DIGITS.get(usize::from(digit)));
-            digits.into_iter().flatten().for_each(|digit| hex.push(*digit));
+            hex.push(digit(byte >> 4));
+            hex.push(digit(byte & 15));
         }
         hex
     }

@@ -235,7 +235,7 @@ pub(super) struct TopicNames<'t> {
 
 /// The topic of a copy.
 pub(super) fn topic(levels: &[Vec<Piece>], names: &TopicNames<'_>) -> Result<String, TransformRefused> {
-    let mut topic = String::new();
+    let mut topic = String::with_capacity(64);
     for (at, level) in levels.iter().enumerate() {
         if at > 0 {
             topic.push('/');
@@ -304,10 +304,11 @@ fn usable(key: Option<PseudonymKey>, reference: &str) -> Result<PseudonymKey, Tr
 
 /// Appends a value as one topic level: nothing in it can end the level or widen it.
 fn level_safe(value: &str, topic: &mut String) {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "._:-".contains(character);
-    if !value.is_empty() && value.chars().all(plain) {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+    if !value.is_empty() && value.bytes().all(is_plain) {
         return topic.push_str(value);
     }
+    let plain = |character: char| u8::try_from(character).is_ok_and(is_plain);
     topic.extend(value.chars().map(|character| if plain(character) { character } else { '_' }));
     if value.is_empty() {
         topic.push('_');

@@ -43,9 +43,10 @@ use crate::status::OutletState;
 
 /// Records in flight: what the client library queues, see `queue.buffering.max.messages`.
 const WINDOW_MAX: usize = 100_000;
-/// What records in flight take. The client library's own bound, `queue.buffering.max.kbytes`, counts payloads and
-/// keys alone.
-const WINDOW_BYTES: u64 = 64 << 20;
+/// What records in flight take, headers included. Several batches for each of some brokers, and no more: of an
+/// idempotent producer's partition one batch is under way at a time, and while others have waited for longer than
+/// `linger.ms`, the library's thread asks without a pause whether it may send them.
+const WINDOW_BYTES: u64 = 16 << 20;
 /// The library's poll always takes its whole time: it is given this much at once.
 const POLL_SLICE: Duration = Duration::from_millis(5);
 /// How long reports of what was already sent are waited for before all is sent again.

@@ -138,7 +138,6 @@ impl Hub {
             ingress: Ingress {
                 policies: Arc::clone(&stage.policies),
                 inbox,
-                watermark: Arc::clone(&watermark),
                 budget: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),
                 clock: Arc::new(PolicyClock::new(Arc::new(Still), NOW)),
                 shares: Shares::new(limits::IN_FLIGHT_BYTES),

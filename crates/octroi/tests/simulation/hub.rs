@@ -390,7 +390,6 @@ impl Hub {
                 shares: Shares::new(limits::IN_FLIGHT_BYTES),
                 policies: Arc::clone(&shared.policies),
                 inbox: Arc::clone(&shared.inbox),
-                watermark: Arc::clone(&shared.watermark),
                 budget: Arc::new(Semaphore::new(limits::IN_FLIGHT_BYTES)),
                 clock: Arc::clone(&shared.clock),
             },

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::mem;
 
 use octroi_policy::{Level, Timestamp};
 
@@ -10,12 +11,44 @@ use crate::outlet::cloudevents::Writer;
 use crate::outlet::{Bounds, Delivered, Event};
 
 const MICROS_PER_HOUR: i64 = 3_600_000_000;
+/// Lines are kept in blocks of so many bytes, the last line of each beyond it: one buffer that grows would be
+/// copied as often as it doubles, and take twice its size meanwhile.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// The lines of a partition, in the order offered.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    full: Vec<Vec<u8>>,
+    last: Vec<u8>,
+}
+
+impl Lines {
+    /// All of them, in pieces.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.full.iter().chain([&self.last])
+    }
+
+    /// Bytes of them.
+    pub(super) fn len(&self) -> usize {
+        self.blocks().map(Vec::len).sum()
+    }
+
+    /// Where the next line goes.
+    fn end(&mut self, spare: &mut Vec<Vec<u8>>) -> &mut Vec<u8> {
+        if self.last.capacity() == 0 {
+            self.last = spare.pop().unwrap_or_default();
+        } else if self.last.len() >= BLOCK_BYTES {
+            self.full.push(mem::replace(&mut self.last, spare.pop().unwrap_or_default()));
+        }
+        &mut self.last
+    }
+}
 
 /// The lines offered since the last batch was cut.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Partition path (relative, `/`-separated) → its lines, in the order offered.
-    pub(super) partitions: BTreeMap<String, Vec<u8>>,
+    /// Partition path (relative, `/`-separated) → its lines.
+    pub(super) partitions: BTreeMap<String, Lines>,
     /// First and last record in it.
     pub(super) bounds: Option<Bounds>,
     /// What it counts for.
@@ -36,7 +69,7 @@ pub(super) struct Sorter {
     domain: String,
     hour: Option<i64>,
     hour_path: String,
-    /// Empty buffers of batches that were written: to grow one anew costs more than to fill it.
+    /// Empty blocks of the last batch that was written: to grow one anew costs more than to fill it.
     spare: Vec<Vec<u8>>,
 }
 
@@ -46,11 +79,9 @@ impl Sorter {
         self.name_partition(event);
         let lines = match batch.partitions.get_mut(&self.path) {
             Some(lines) => lines,
-            None => {
-                let lines = self.spare.pop().unwrap_or_default();
-                batch.partitions.entry(self.path.clone()).or_insert(lines)
-            }
+            None => batch.partitions.entry(self.path.clone()).or_default(),
         };
+        let lines = lines.end(&mut self.spare);
         let before = lines.len();
         self.writer.write(event, lines);
         lines.push(b'\n');
@@ -64,11 +95,11 @@ impl Sorter {
         }
     }
 
-    /// Takes back the buffers of a batch that was written. One that was mostly empty is freed, so that a
-    /// burst is not remembered for ever.
+    /// Takes back the blocks of a batch that was written; those of one before, which it did not need, are freed:
+    /// a burst is not remembered for ever.
     pub(super) fn recycle(&mut self, batch: Batch) {
-        let used = |lines: &Vec<u8>| lines.len() >= lines.capacity() / 4;
-        self.spare = batch.partitions.into_values().filter(used).collect();
+        let blocks = |lines: Lines| lines.full.into_iter().chain([lines.last]);
+        self.spare = batch.partitions.into_values().flat_map(blocks).collect();
         self.spare.iter_mut().for_each(Vec::clear);
     }
 
@@ -134,6 +165,6 @@ mod tests {
         );
         assert_eq!(batch.bounds, Some(Bounds { first: 3, last: 9 }));
         assert_eq!(batch.delivered.iter().map(|count| count.records).sum::<u64>(), 4);
-        assert_eq!(batch.bytes, batch.partitions.values().map(Vec::len).sum::<usize>());
+        assert_eq!(batch.bytes, batch.partitions.values().map(Lines::len).sum::<usize>());
     }
 }

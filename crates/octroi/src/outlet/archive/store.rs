@@ -14,10 +14,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use octroi_policy::{Text, text};
-use zstd::bulk::Compressor;
-use zstd::zstd_safe::CParameter;
+use zstd::Encoder;
 
-use super::batch::Batch;
+use super::batch::{Batch, Lines};
 use crate::fail_point;
 use crate::outlet::Bounds;
 
@@ -32,7 +31,6 @@ pub(super) struct Store {
     aside: PathBuf,
     /// `{hub}-{generation}`, the start of each file's name.
     stem: String,
-    compressor: Option<Compressor<'static>>,
     /// Whether the aside directory is there and holds nothing.
     clean: bool,
 }
@@ -52,7 +50,6 @@ pub(super) enum Step {
     Create,
     Read,
     Write,
-    Compress,
     Sync,
     Rename,
     Remove,
@@ -65,7 +62,6 @@ impl Step {
             Self::Create => ("create", "de créer"),
             Self::Read => ("read", "de lire"),
             Self::Write => ("write", "d'écrire"),
-            Self::Compress => ("compress", "de compresser"),
             Self::Sync => ("sync", "de synchroniser"),
             Self::Rename => ("rename a finished file to", "de renommer un fichier achevé en"),
             Self::Remove => ("remove the leftover", "de supprimer le reliquat"),
@@ -125,7 +121,7 @@ impl Store {
     pub(super) fn new(directory: PathBuf, hub: &str, generation: u64) -> Self {
         let aside = directory.join(".octroi").join(hub);
         let stem = format!("{hub}-{generation:016x}");
-        Self { directory, aside, stem, compressor: None, clean: false }
+        Self { directory, aside, stem, clean: false }
     }
 
     /// Makes the aside directory, and removes what a crash left in it.
@@ -151,7 +147,7 @@ impl Store {
         let mut written = Vec::with_capacity(batch.partitions.len());
         for (n, (partition, lines)) in batch.partitions.iter().enumerate() {
             let aside = self.aside.join(format!("{n}.part"));
-            if let Err(error) = self.write_aside(&aside, lines) {
+            if let Err(error) = Self::write_aside(&aside, lines) {
                 // Room for others, at least; what stays is removed by `prepare`.
                 drop(fs::remove_file(&aside));
                 return Err(error);
@@ -174,32 +170,29 @@ impl Store {
         Ok(())
     }
 
-    fn write_aside(&mut self, path: &Path, lines: &[u8]) -> Result<(), StoreError> {
-        let compressed = self.compress(lines).map_err(fail(Step::Compress, path))?;
-        let mut file = OpenOptions::new()
+    /// One frame a file (some readers stop after the first), with its size and checksum.
+    fn write_aside(path: &Path, lines: &Lines) -> Result<(), StoreError> {
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(FILE_MODE)
             .open(path)
             .map_err(fail(Step::Create, path))?;
-        file.write_all(&compressed).map_err(fail(Step::Write, path))?;
+        let file = compress(lines, file).map_err(fail(Step::Write, path))?;
         fail_point::reached("archive.before_file_sync");
         file.sync_all().map_err(fail(Step::Sync, path))
     }
+}
 
-    /// One frame a file (some readers stop after the first), with its checksum.
-    fn compress(&mut self, lines: &[u8]) -> io::Result<Vec<u8>> {
-        let compressor = match &mut self.compressor {
-            Some(compressor) => compressor,
-            none => {
-                let mut compressor = Compressor::new(ZSTD_LEVEL)?;
-                compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-                none.insert(compressor)
-            }
-        };
-        compressor.compress(lines)
+fn compress(lines: &Lines, file: File) -> io::Result<File> {
+    let mut encoder = Encoder::new(file, ZSTD_LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.set_pledged_src_size(Some(lines.len() as u64))?;
+    for block in lines.blocks() {
+        encoder.write_all(block)?;
     }
+    encoder.finish()
 }
 
 /// Makes `path` below `root`, which must exist, and makes each new entry durable.
