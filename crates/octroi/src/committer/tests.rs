@@ -98,3 +98,48 @@ fn what_came_behind_a_chunk_that_waits_is_written_behind_it_whoever_is_left_to_b
     assert!(first.try_recv().is_ok());
     assert_eq!(rig.written(), format!("{}-b", "-".repeat(written)));
 }
+
+/// Longer than any wait of a test that works.
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn an_owner_that_sleeps_is_woken_by_what_arrives_and_takes_it_once() {
+    let inbox = Inbox::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for target in 0..2_000 {
+                let (done, _) = oneshot::channel();
+                inbox.control(Control::Barrier { done });
+                // Now and then the owner has gone to sleep by then.
+                if target % 100 == 0 {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let mut taken = 0;
+        while taken < 2_000 {
+            let (chunks, controls) = inbox.take(false, LONG);
+            assert!(chunks.is_empty() && !controls.is_empty(), "after {taken}");
+            taken += controls.len();
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_waits_is_woken_when_the_watermark_passes_what_it_has_seen() {
+    let watermark = Watermark::default();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for seen in 0..100 {
+                    watermark.wait_past(seen, LONG);
+                    assert!(watermark.get() > seen, "it was not woken");
+                }
+            });
+        }
+        for next in 1..=100 {
+            std::thread::yield_now();
+            watermark.publish(0, next);
+        }
+    });
+}
