@@ -26,6 +26,8 @@ example() { # package, name, arguments
         echo "not run: $package has no example $name"
     fi
 }
+printf '\n== connections, handshakes, start\n'
+"$bin/edge" --octroi "$bin/octroi" --dir "$dir"
 printf '\n== the journal\n'
 "$bin/journal" --dir "$dir"
 example octroi-policy scan

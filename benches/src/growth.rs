@@ -1,7 +1,6 @@
 //! One point of a curve: a fresh hub, one thing larger than usual, one load.
 
 use std::fmt::{self, Display, Formatter};
-use std::fs;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
@@ -160,13 +159,7 @@ pub fn measure(axis: Axis, at: usize, ground: &Ground) -> Outcome<Point> {
 /// # Errors
 /// It does not start, or does not accept all.
 pub fn backlog(ground: &Ground, gib: u64) -> Outcome<Vec<(u64, Point)>> {
-    let target = policy::target(0);
-    let setup = Setup {
-        policy: written(ground, 1, 1)?,
-        archives: Vec::new(),
-        // Nobody listens on port 1.
-        tables: format!("\n[outlet.{target}]\nkind = \"kafka\"\nbrokers = [\"127.0.0.1:1\"]\n"),
-    };
+    let setup = Setup::out_of_reach(written(ground, 1, 1)?);
     let hub = Hub::start(&ground.octroi, &setup, ground.directory.join("hub"))?;
     let (mut points, mut waiting, mut step) = (Vec::new(), 0, 64);
     while waiting < gib << 10 {
@@ -181,10 +174,8 @@ pub fn backlog(ground: &Ground, gib: u64) -> Outcome<Vec<(u64, Point)>> {
         // Each step doubles what waits.
         step = waiting;
     }
-    // Its drain would wait for a target that never comes: it is ended, and its directory removed.
-    let directory = hub.directory().to_path_buf();
-    drop(hub);
-    fs::remove_dir_all(directory)?;
+    // Its drain would wait for a target that never comes.
+    hub.give_up()?;
     Ok(points)
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::Outcome;
 use crate::http;
@@ -24,6 +24,7 @@ use crate::report::Run;
 const TARGETS: [&str; 4] = ["dc-rennes", "dc-morbihan", "dc-bretagne", "cloud-confiance"];
 /// Where a counting camera's message goes: `dc-rennes`, and transformed to `cloud-confiance`.
 const DELIVERIES: u64 = 2;
+const CONFIG: &str = "octroi.toml";
 const READY: Duration = Duration::from_secs(30);
 const DELIVERED: Duration = Duration::from_secs(300);
 const STOPPED: Duration = Duration::from_secs(60);
@@ -57,6 +58,14 @@ impl Setup {
         let archives = TARGETS.map(str::to_owned).to_vec();
         Self { policy: policy.to_path_buf(), archives, tables: String::new() }
     }
+
+    /// Of a policy by [`crate::policy`] with one target, where nobody is.
+    pub fn out_of_reach(policy: PathBuf) -> Self {
+        let target = crate::policy::target(0);
+        // Nobody listens on port 1.
+        let tables = format!("\n[outlet.{target}]\nkind = \"kafka\"\nbrokers = [\"127.0.0.1:1\"]\n");
+        Self { policy, archives: Vec::new(), tables }
+    }
 }
 
 /// A hub that runs, and its directory, which goes with it.
@@ -85,15 +94,31 @@ impl Hub {
         }
         fs::create_dir(directory.join("keys"))?;
         fs::write(directory.join("keys/pseudo-mobilite"), [0x5A; 32])?;
-        let config = directory.join("octroi.toml");
-        fs::write(&config, configuration(setup, mqtt, http)?)?;
-        let mut command = Command::new(octroi);
-        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut process = Process::start("the hub", &mut command, &directory.join("hub.log"))?;
-        process.wait_until("`/health/ready`", READY, || {
-            matches!(http::get(http, "/health/ready"), Ok((200, _)))
-        })?;
+        fs::write(directory.join(CONFIG), configuration(setup, mqtt, http)?)?;
+        let process = launch(octroi, &directory, http)?;
         Ok(Self { octroi: octroi.to_path_buf(), directory, process, mqtt, http })
+    }
+
+    /// Ends it at once, as a crash does, and starts it again: how long that took, until it was ready.
+    ///
+    /// # Errors
+    /// It is not ready in time.
+    pub fn crash(&mut self) -> Outcome<Duration> {
+        self.process.child.kill()?;
+        self.process.child.wait()?;
+        let began = Instant::now();
+        self.process = launch(&self.octroi, &self.directory, self.http)?;
+        Ok(began.elapsed())
+    }
+
+    /// Ends it at once, whatever waits, and removes its directory.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn give_up(self) -> Outcome<()> {
+        let directory = self.directory.clone();
+        drop(self);
+        Ok(fs::remove_dir_all(directory)?)
     }
 
     /// Puts `load` on it, once; waits for the last PUBACK only.
@@ -208,6 +233,16 @@ pub fn run(octroi: &Path, policy: &Path, directory: PathBuf, load: &Load) -> Out
     Ok(run)
 }
 
+/// Starts the hub of a directory, and waits until it is ready.
+fn launch(octroi: &Path, directory: &Path, http: SocketAddr) -> Outcome<Process> {
+    let mut command = Command::new(octroi);
+    command.arg("run").arg("--config").arg(directory.join(CONFIG)).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut process = Process::start("the hub", &mut command, &directory.join("hub.log"))?;
+    process
+        .wait_until("`/health/ready`", READY, || matches!(http::get(http, "/health/ready"), Ok((200, _))))?;
+    Ok(process)
+}
+
 fn configuration(setup: &Setup, mqtt: SocketAddr, http: SocketAddr) -> Outcome<String> {
     let policy = setup.policy.canonicalize()?;
     let (policy, tables) = (policy.display(), &setup.tables);
@@ -223,7 +258,7 @@ bind = "{mqtt}"
 identify_by = "username-only"
 
 [journal]
-limit = "10 GiB"
+limit = "40 GiB"
 
 [http]
 bind = "{http}"

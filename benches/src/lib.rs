@@ -28,6 +28,7 @@ pub mod plot;
 pub mod policy;
 pub mod process;
 pub mod report;
+pub mod tls;
 
 /// What can go wrong in a bench ends it, with a sentence.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;

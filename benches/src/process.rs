@@ -75,8 +75,21 @@ impl Process {
     /// # Errors
     /// It has ended.
     pub fn peak_mib(&self) -> Outcome<f64> {
+        self.memory_mib("VmHWM:")
+    }
+
+    /// The memory it has resident, MiB.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn resident_mib(&self) -> Outcome<f64> {
+        self.memory_mib("VmRSS:")
+    }
+
+    fn memory_mib(&self, what: &str) -> Outcome<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM in /proc")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(what));
+        let line = line.ok_or_else(|| format!("no {what} in /proc"))?;
         let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib / 1024.0)
     }
