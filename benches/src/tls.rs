@@ -94,6 +94,7 @@ fn chain(path: &Path) -> Outcome<Vec<CertificateDer<'static>>> {
 /// No handshake, or the hub's alert.
 pub fn shake_hands(hub: SocketAddr, pki: &Pki) -> Outcome<()> {
     let mut socket = TcpStream::connect(hub)?;
+    socket.set_nodelay(true)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let mut tls = ClientConnection::new(Arc::clone(&pki.client), pki.name.clone())?;
     while tls.is_handshaking() {
