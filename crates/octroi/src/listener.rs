@@ -133,19 +133,21 @@ pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::R
     while tasks.join_next().await.is_some() {}
 }
 
+/// Each kind of connection is a task of its own size: what follows is on the heap, so that one over plain TCP does
+/// not take what a handshake or a WebSocket would.
 async fn come_in(shared: Arc<Shared>, door: &Door, socket: TcpStream, guest: &mut Guest) {
     let by = Instant::now() + limits::HANDSHAKE;
     let mut standing = Standing::new(door.identify_by.clone(), &door.credentials, Arc::clone(&door.clock));
     let Some(tls) = standing.tls() else {
-        return speak(shared, door, (standing, guest), socket, by).await;
+        return Box::pin(speak(shared, door, (standing, guest), socket, by)).await;
     };
-    let handshake = shared.handshakes.take(TlsAcceptor::from(tls).accept(socket));
+    let handshake = Box::pin(shared.handshakes.take(TlsAcceptor::from(tls).accept(socket)));
     let Ok(Ok(socket)) = tokio::time::timeout_at(by, handshake).await else {
         shared.metrics.rejected("accept", "tls_handshake");
         return;
     };
     standing.verified(socket.get_ref().1.peer_certificates().unwrap_or_default(), Instant::now());
-    speak(shared, door, (standing, guest), socket, by).await;
+    Box::pin(speak(shared, door, (standing, guest), socket, by)).await;
 }
 
 async fn speak<S>(
@@ -162,7 +164,7 @@ async fn speak<S>(
         Transport::WebSocket { origins } => {
             let most = usize::try_from(shared.limits.packet_bytes).unwrap_or(usize::MAX);
             match tokio::time::timeout_at(by, websocket::accept(socket, origins, most)).await {
-                Ok(Ok(socket)) => session::serve(shared, (standing, guest), socket).await,
+                Ok(Ok(socket)) => Box::pin(session::serve(shared, (standing, guest), socket)).await,
                 Ok(Err(_)) | Err(_) => shared.metrics.rejected("accept", "websocket_handshake"),
             }
         }

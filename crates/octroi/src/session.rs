@@ -111,7 +111,7 @@ where
     conversation.run(&mut socket).await;
     // The peer may be gone already, and its next connection waits for this one's end.
     tokio::time::timeout(limits::FAREWELL, socket.shutdown()).await.ok();
-    conversation.end().await;
+    Box::pin(conversation.end()).await;
 }
 
 /// What woke the conversation.
@@ -248,7 +248,8 @@ impl Conversation<'_> {
                     }
                     Event::Will(will) => self.will = Some(will),
                     Event::Connect(connect) => {
-                        self.connect(*connect, now).await;
+                        // On the heap: what it takes is not to be held by whoever is connected.
+                        Box::pin(self.connect(*connect, now)).await;
                         connected = true;
                         break;
                     }
