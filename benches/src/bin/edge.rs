@@ -66,8 +66,8 @@ fn idle(args: &Args, policy: &Path, dir: &Path) -> Outcome<()> {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
     setrlimit(Resource::Nofile, files)?;
-    let mut setup = Setup { archives: vec![policy::target(0)], ..Setup::out_of_reach(policy.to_path_buf()) };
-    setup.tables = "\n[connections]\nper_address = 20000\n".to_owned();
+    let tables = "\n[connections]\nper_address = 20000\n".to_owned();
+    let setup = Setup { policy: policy.to_path_buf(), archives: vec![policy::target(0)], tables };
     let hub = Hub::start(&args.octroi, &setup, dir.join("idle"))?;
     thread::sleep(QUIET);
     let before = hub.process.resident_mib()?;
@@ -103,8 +103,8 @@ fn connected(hub: SocketAddr, number: usize) -> Outcome<TcpStream> {
 fn handshakes(args: &Args, policy: &Path, dir: &Path) -> Outcome<()> {
     let pki = Pki::make(&args.octroi, &dir.join("pki"))?;
     let door = free_address()?;
-    let mut setup = Setup { archives: vec![policy::target(0)], ..Setup::out_of_reach(policy.to_path_buf()) };
-    setup.tables = pki.listener(door);
+    let tables = pki.listener(door);
+    let setup = Setup { policy: policy.to_path_buf(), archives: vec![policy::target(0)], tables };
     let hub = Hub::start(&args.octroi, &setup, dir.join("handshakes"))?;
     let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..args.pairs {

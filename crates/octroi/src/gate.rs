@@ -375,9 +375,11 @@ fn covers(then_policy: &Policy, then: CopyIx, now_policy: &Policy, now: CopyIx) 
 }
 
 fn markings(label: Label) -> String {
-    let mut text = String::with_capacity(if label.markings.is_empty() { 0 } else { 64 });
+    let mut text = String::new();
     for marking in label.markings.iter() {
-        if !text.is_empty() {
+        if text.is_empty() {
+            text.reserve(64);
+        } else {
             text.push(',');
         }
         text.push_str(marking.name());

@@ -69,7 +69,7 @@ pub const REFUSALS_PER_MINUTE: u32 = 100;
 pub const PRESSED_GROUP_BYTES: u64 = 32 << 10;
 /// A session that handed over so much at once lets the journal's owner have the processor; what costs less than that
 /// does not.
-pub const YIELD_BYTES: u64 = 4 << 10;
+pub const YIELD_BYTES: u32 = 4 << 10;
 /// How long relays give way, at most, while publishers press: what deliveries are behind for it.
 pub const GIVE_WAY: Duration = Duration::from_secs(1);
 /// One read of a relay from the journal.

@@ -125,13 +125,12 @@ impl Ingress {
     ) -> Option<Pending> {
         let Handed { chunk, tally, answers, since } = intake.finish(active, sender)?;
         let (done, told) = oneshot::channel();
-        let (mut unsent, mut yields) = (None, false);
+        let mut unsent = None;
         match chunk {
             // Answers alone wait for nothing but their turn.
             None => self.inbox.control(Control::Barrier { done }),
             Some(chunk) => {
                 let bytes = u32::try_from(chunk.frame_bytes()).unwrap_or(u32::MAX);
-                yields = chunk.frame_bytes() >= limits::YIELD_BYTES;
                 // Its sender's share first: who is over it waits there, and holds nothing that others need.
                 let budget = async {
                     let share = Arc::clone(&sender.share.bytes).acquire_many_owned(bytes).await.ok()?;
@@ -142,15 +141,16 @@ impl Ingress {
                         let by = Some(Arc::clone(&sender.identity));
                         fail_point::reached("ingress.hands_over");
                         self.inbox.append(Append { chunk, tally, by, budget: Some(budget?), done });
+                        // The journal's owner, woken or back from its sync, may wait for a processor. A kernel
+                        // that does not preempt for a wake-up would let it wait for the rest of this thread's
+                        // slice, and all publishers with it.
+                        if bytes >= limits::YIELD_BYTES {
+                            std::thread::yield_now();
+                        }
                     }
                     Err(_) => unsent = Some(done),
                 }
             }
-        }
-        // The journal's owner, woken or back from its sync, may wait for a processor. A kernel that does not
-        // preempt for a wake-up would let it wait for the rest of this thread's slice, and all publishers with it.
-        if yields {
-            std::thread::yield_now();
         }
         Some(Pending { answers, done: told, since, unsent })
     }

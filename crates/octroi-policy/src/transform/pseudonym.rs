@@ -64,10 +64,9 @@ impl PseudonymKey {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
         }
-        let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'a' - 10 + half });
         for byte in mac.finalize().into_bytes().iter().take(16) {
-            hex.push(digit(byte >> 4));
-            hex.push(digit(byte & 15));
+            hex.extend(char::from_digit(u32::from(byte >> 4), 16));
+            hex.extend(char::from_digit(u32::from(byte & 15), 16));
         }
         hex
     }

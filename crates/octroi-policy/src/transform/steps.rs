@@ -304,11 +304,11 @@ fn usable(key: Option<PseudonymKey>, reference: &str) -> Result<PseudonymKey, Tr
 
 /// Appends a value as one topic level: nothing in it can end the level or widen it.
 fn level_safe(value: &str, topic: &mut String) {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-    if !value.is_empty() && value.bytes().all(is_plain) {
+    let plain =
+        |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | ':' | '-');
+    if !value.is_empty() && value.chars().all(plain) {
         return topic.push_str(value);
     }
-    let plain = |character: char| u8::try_from(character).is_ok_and(is_plain);
     topic.extend(value.chars().map(|character| if plain(character) { character } else { '_' }));
     if value.is_empty() {
         topic.push('_');
