@@ -1,12 +1,14 @@
 //! Handshakes with certificates on both sides, by the same library as the
-//! hub's: with a hub, and in memory, with nothing around them.
+//! hub's: with a hub, over sockets without one, and in memory, with nothing
+//! around them.
 
 use std::fs;
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -144,6 +146,36 @@ pub fn in_memory(pki: &Pki, handshakes: usize) -> Outcome<f64> {
         spent += cpu() - began;
     }
     Ok(spent)
+}
+
+/// CPU seconds of the server's half of so many handshakes over sockets, each as `shake_hands` has it with a hub: what
+/// the kernel takes of them, without a hub.
+///
+/// # Errors
+/// No handshake.
+pub fn over_sockets(pki: &Pki, handshakes: usize) -> Outcome<f64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let (address, server) = (listener.local_addr()?, Arc::clone(&pki.server));
+    let serve = move || -> io::Result<f64> {
+        let began = cpu();
+        for _ in 0..handshakes {
+            let (mut socket, _) = listener.accept()?;
+            socket.set_nodelay(true)?;
+            let mut tls = ServerConnection::new(Arc::clone(&server)).map_err(io::Error::other)?;
+            while tls.is_handshaking() {
+                tls.complete_io(&mut socket)?;
+            }
+            Stream::new(&mut tls, &mut socket).read_to_end(&mut Vec::new())?;
+            tls.send_close_notify();
+            tls.complete_io(&mut socket)?;
+        }
+        Ok(cpu() - began)
+    };
+    let server = thread::spawn(serve);
+    for _ in 0..handshakes {
+        shake_hands(address, pki)?;
+    }
+    Ok(server.join().map_err(|_| "the server's half panicked")??)
 }
 
 /// CPU seconds of this thread.

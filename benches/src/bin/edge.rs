@@ -14,7 +14,7 @@ use clap::Parser;
 use octroi_benches::hub::{Hub, Setup, free_address};
 use octroi_benches::load::Load;
 use octroi_benches::report::median;
-use octroi_benches::tls::{Pki, in_memory, shake_hands};
+use octroi_benches::tls::{Pki, in_memory, over_sockets, shake_hands};
 use octroi_benches::{Outcome, beside, disk, ended, machine, policy};
 use octroi_mqtt::Version;
 use octroi_mqtt::client::{self, Connect};
@@ -22,6 +22,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// What a connection's answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Messages of a connection before it rests.
+const BURST: usize = 100;
 /// How long a hub has nothing to do before its memory is read.
 const QUIET: Duration = Duration::from_secs(15);
 
@@ -61,7 +63,7 @@ fn run(args: &Args) -> Outcome<()> {
     Ok(fs::remove_dir_all(dir)?)
 }
 
-/// Memory of a connection that has said who it is, and nothing since.
+/// Memory of a connection that has said who it is and rests: at once, and after some messages.
 fn idle(args: &Args, policy: &Path, dir: &Path) -> Outcome<()> {
     let mut files = getrlimit(Resource::Nofile);
     files.current = files.maximum;
@@ -69,17 +71,27 @@ fn idle(args: &Args, policy: &Path, dir: &Path) -> Outcome<()> {
     let tables = "\n[connections]\nper_address = 20000\n".to_owned();
     let setup = Setup { policy: policy.to_path_buf(), archives: vec![policy::target(0)], tables };
     let hub = Hub::start(&args.octroi, &setup, dir.join("idle"))?;
-    thread::sleep(QUIET);
-    let before = hub.process.resident_mib()?;
-    let clients: Vec<TcpStream> =
-        (0..args.connections).map(|number| connected(hub.mqtt, number)).collect::<Outcome<_>>()?;
-    thread::sleep(QUIET);
-    let each = (hub.process.resident_mib()? - before) * 1024.0 / clients.len() as f64;
-    println!("idle connection, TCP: {each:.1} KiB of {} clients   bar ≤ 8", clients.len());
+    let each = held_by_each(&hub, args.connections, 0)?;
+    println!("idle connection, TCP: {each:.1} KiB of {} clients   bar ≤ 8", args.connections);
+    // What the hub takes for so many messages, whoever sends them, is not the connections'.
+    hub.put(&Load { messages: (args.connections * BURST) as u64, ..Load::W1 })?;
+    let each = held_by_each(&hub, args.connections, BURST)?;
+    println!("idle after {BURST} messages, TCP: {each:.1} KiB of {} clients", args.connections);
     hub.stop()
 }
 
-fn connected(hub: SocketAddr, number: usize) -> Outcome<TcpStream> {
+/// What so many connections hold each, in KiB, a while after each has sent so many messages.
+fn held_by_each(hub: &Hub, connections: usize, messages: usize) -> Outcome<f64> {
+    thread::sleep(QUIET);
+    let before = hub.process.resident_mib()?;
+    let clients: Vec<TcpStream> =
+        (0..connections).map(|number| connected(hub.mqtt, number, messages)).collect::<Outcome<_>>()?;
+    thread::sleep(QUIET);
+    Ok((hub.process.resident_mib()? - before) * 1024.0 / clients.len() as f64)
+}
+
+/// A client that has sent so many messages, each acknowledged.
+fn connected(hub: SocketAddr, number: usize, messages: usize) -> Outcome<TcpStream> {
     let mut socket = TcpStream::connect(hub)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let client_id = format!("idle-{number}");
@@ -95,35 +107,51 @@ fn connected(hub: SocketAddr, number: usize) -> Outcome<TcpStream> {
     socket.write_all(&client::connect(Version::V3, &connect))?;
     let mut answer = [0; 4];
     socket.read_exact(&mut answer)?;
-    if answer == [0x20, 2, 0, 0] { Ok(socket) } else { Err(format!("CONNACK {answer:?}").into()) }
+    if answer != [0x20, 2, 0, 0] {
+        return Err(format!("CONNACK {answer:?}").into());
+    }
+    let payload = [b'7'; 200];
+    let publish = |id| client::publish(Version::V3, "ville/mobilite/c1/count", &payload, Some(id)).bytes;
+    let burst: Vec<u8> = (1..).take(messages).flat_map(publish).collect();
+    socket.write_all(&burst)?;
+    for id in (1_u16..).take(messages) {
+        let [high, low] = id.to_be_bytes();
+        socket.read_exact(&mut answer)?;
+        if answer != [0x40, 2, high, low] {
+            return Err(format!("PUBACK {answer:?} of message {id}").into());
+        }
+    }
+    Ok(socket)
 }
 
 /// Full handshakes of TLS 1.3 with both certificates, a second of the server's CPU: the hub's, with its sockets,
-/// beside the library's alone.
+/// beside the library alone, over sockets and in memory.
 fn handshakes(args: &Args, policy: &Path, dir: &Path) -> Outcome<()> {
     let pki = Pki::make(&args.octroi, &dir.join("pki"))?;
     let door = free_address()?;
     let tables = pki.listener(door);
     let setup = Setup { policy: policy.to_path_buf(), archives: vec![policy::target(0)], tables };
     let hub = Hub::start(&args.octroi, &setup, dir.join("handshakes"))?;
-    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut against_memory, mut against_sockets) = (Vec::new(), Vec::new());
     for _ in 0..args.pairs {
         let before = hub.process.cpu()?;
         for _ in 0..args.handshakes {
             shake_hands(door, &pki)?;
         }
-        let hub = args.handshakes as f64 / (hub.process.cpu()? - before);
-        let alone = args.handshakes as f64 / in_memory(&pki, args.handshakes)?;
-        println!("handshakes with certificates, a CPU second: hub {hub:.0}, rustls in memory {alone:.0}");
-        ours.push(hub);
-        theirs.push(alone);
-        ratios.push(hub / alone);
+        let ours = args.handshakes as f64 / (hub.process.cpu()? - before);
+        let sockets = args.handshakes as f64 / over_sockets(&pki, args.handshakes)?;
+        let memory = args.handshakes as f64 / in_memory(&pki, args.handshakes)?;
+        println!(
+            "handshakes with certificates, a CPU second: hub {ours:.0}, rustls over sockets {sockets:.0}, in \
+             memory {memory:.0}"
+        );
+        against_memory.push(ours / memory);
+        against_sockets.push(ours / sockets);
     }
     println!(
-        "handshakes: hub {:.0}, in memory {:.0}, ratio {:.2}   bar ≥ 0.8",
-        median(ours.into_iter()),
-        median(theirs.into_iter()),
-        median(ratios.into_iter())
+        "handshakes: hub ÷ in memory {:.2}   bar ≥ 0.8; hub ÷ over sockets {:.2}",
+        median(against_memory.into_iter()),
+        median(against_sockets.into_iter())
     );
     hub.stop()
 }

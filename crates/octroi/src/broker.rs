@@ -33,6 +33,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::clock::Clock;
 use crate::config::{BrokerConfig, Config};
+use crate::duplex::Duplex;
 use crate::identity::material::Refusal;
 use crate::intake::{Arrived, Intake, Sender, Shares};
 use crate::limits;
@@ -137,10 +138,6 @@ pub struct Broker {
     seen: Arc<Seen>,
 }
 
-trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Socket for S {}
-
 /// Whether the files of every broker can be used.
 ///
 /// # Errors
@@ -224,7 +221,7 @@ impl Broker {
         }
     }
 
-    async fn connect(&self, shared: &Shared) -> Result<Box<dyn Socket>, Trouble> {
+    async fn connect(&self, shared: &Shared) -> Result<Box<dyn Duplex>, Trouble> {
         if shared.ingress.policies.current().source(&self.sender.identity).is_none() {
             return Err(Trouble::UnknownSource);
         }

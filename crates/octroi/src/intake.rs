@@ -220,12 +220,6 @@ struct Counts {
 }
 
 impl Intake {
-    /// Whether there is nothing to hand over.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.answers.is_empty()
-    }
-
     /// Whether it is time to hand over.
     #[must_use]
     pub fn is_full(&self) -> bool {

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod cmd;
 pub mod committer;
 pub mod config;
+pub mod duplex;
 mod durable;
 pub mod exit;
 pub mod fail_point;

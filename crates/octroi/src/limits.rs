@@ -23,7 +23,7 @@ pub const SESSION_CHUNKS: usize = 32;
 /// What one read of a socket takes.
 pub const READ_BYTES: usize = 64 << 10;
 /// What the first read of a socket makes room for; it grows with what comes.
-pub const FIRST_READ_BYTES: usize = 2 << 10;
+pub const FIRST_READ_BYTES: usize = 512;
 /// Events of one session between two hand-overs.
 pub const EVENTS: usize = 512;
 /// QoS 1 and 2 publishes of one session that may await their ack; announced to MQTT 5 clients.

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,11 +15,12 @@ use tokio_rustls::TlsAcceptor;
 use crate::admission::Guest;
 use crate::clock::Clock;
 use crate::config::{IdentifyBy, Transport};
+use crate::duplex::Duplex;
 use crate::fail_point;
 use crate::identity::credentials::Credentials;
 use crate::identity::standing::Standing;
 use crate::limits;
-use crate::session::{self, Shared};
+use crate::session::{self, Shared, Visitor};
 use crate::websocket;
 
 /// A listener's socket: its address is the hub's from the start.
@@ -114,7 +114,7 @@ pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::R
             }
         };
         fail_point::reached("listener.accepted");
-        let mut guest = match shared.admission.enter(address, stranger) {
+        let guest = match shared.admission.enter(address, stranger) {
             Ok(guest) => guest,
             Err(cap) => {
                 shared.metrics.rejected("accept", cap.name());
@@ -124,49 +124,50 @@ pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::R
         };
         // Acks are small and wanted at once; a socket that refuses the option still works.
         socket.set_nodelay(true).ok();
-        let (shared, door) = (Arc::clone(&shared), Arc::clone(&door));
-        tasks.spawn(async move {
-            come_in(shared, &door, socket, &mut guest).await;
-        });
+        tasks.spawn(come_in(Arc::clone(&shared), Arc::clone(&door), socket, guest));
     }
     drop(bound);
     while tasks.join_next().await.is_some() {}
 }
 
-/// Each kind of connection is a task of its own size: what follows is on the heap, so that one over plain TCP does
-/// not take what a handshake or a WebSocket would.
-async fn come_in(shared: Arc<Shared>, door: &Door, socket: TcpStream, guest: &mut Guest) {
-    let by = Instant::now() + limits::HANDSHAKE;
-    let mut standing = Standing::new(door.identify_by.clone(), &door.credentials, Arc::clone(&door.clock));
-    let Some(tls) = standing.tls() else {
-        return Box::pin(speak(shared, door, (standing, guest), socket, by)).await;
-    };
-    let handshake = Box::pin(shared.handshakes.take(TlsAcceptor::from(tls).accept(socket)));
-    let Ok(Ok(socket)) = tokio::time::timeout_at(by, handshake).await else {
-        shared.metrics.rejected("accept", "tls_handshake");
-        return;
-    };
-    standing.verified(socket.get_ref().1.peer_certificates().unwrap_or_default(), Instant::now());
-    Box::pin(speak(shared, door, (standing, guest), socket, by)).await;
+/// One connection, from its first byte to its end.
+async fn come_in(shared: Arc<Shared>, door: Arc<Door>, socket: TcpStream, guest: Guest) {
+    let standing = Standing::new(door.identify_by.clone(), &door.credentials, Arc::clone(&door.clock));
+    let mut visitor = Box::new(Visitor { standing, guest });
+    // On the heap: what it takes is not to be held by whoever is connected.
+    let Some(socket) = Box::pin(shake_hands(&shared, &door, &mut visitor, socket)).await else { return };
+    session::serve(&shared, visitor, socket).await;
 }
 
-async fn speak<S>(
-    shared: Arc<Shared>,
+/// The handshakes of TLS and of WebSocket, as the door asks for them. `None`: one of them failed.
+async fn shake_hands(
+    shared: &Shared,
     door: &Door,
-    (standing, guest): (Standing, &mut Guest),
-    socket: S,
-    by: Instant,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
-    match &door.transport {
-        Transport::Tcp => session::serve(shared, (standing, guest), socket).await,
-        Transport::WebSocket { origins } => {
-            let most = usize::try_from(shared.limits.packet_bytes).unwrap_or(usize::MAX);
-            match tokio::time::timeout_at(by, websocket::accept(socket, origins, most)).await {
-                Ok(Ok(socket)) => Box::pin(session::serve(shared, (standing, guest), socket)).await,
-                Ok(Err(_)) | Err(_) => shared.metrics.rejected("accept", "websocket_handshake"),
-            }
+    visitor: &mut Visitor,
+    socket: TcpStream,
+) -> Option<Box<dyn Duplex>> {
+    let by = Instant::now() + limits::HANDSHAKE;
+    let socket: Box<dyn Duplex> = match visitor.standing.tls() {
+        None => Box::new(socket),
+        Some(tls) => {
+            let handshake = shared.handshakes.take(TlsAcceptor::from(tls).accept(socket));
+            let Ok(Ok(socket)) = tokio::time::timeout_at(by, handshake).await else {
+                shared.metrics.rejected("accept", "tls_handshake");
+                return None;
+            };
+            visitor
+                .standing
+                .verified(socket.get_ref().1.peer_certificates().unwrap_or_default(), Instant::now());
+            Box::new(socket)
+        }
+    };
+    let Transport::WebSocket { origins } = &door.transport else { return Some(socket) };
+    let most = usize::try_from(shared.limits.packet_bytes).unwrap_or(usize::MAX);
+    match tokio::time::timeout_at(by, websocket::accept(socket, origins, most)).await {
+        Ok(Ok(socket)) => Some(Box::new(socket)),
+        Ok(Err(_)) | Err(_) => {
+            shared.metrics.rejected("accept", "websocket_handshake");
+            None
         }
     }
 }

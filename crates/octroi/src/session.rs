@@ -17,11 +17,12 @@ use octroi_mqtt::{
     Session, Version, Will,
 };
 use octroi_policy::Reason;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::admission::{Admission, Cap, Guest};
+use crate::duplex::Duplex;
 use crate::fail_point;
 use crate::identity::standing::{Lapse, Standing};
 use crate::intake::{Arrived, Intake, Refused, Sender};
@@ -61,6 +62,14 @@ const NO_LONGER: Refused = Refused {
     said: Reason::IdentityLapsed.name(),
 };
 
+/// Who comes in, and has not said yet who it is.
+pub struct Visitor {
+    /// What it proved by its certificate.
+    pub standing: Standing,
+    /// Its place among all connections.
+    pub guest: Guest,
+}
+
 /// Who is at the other end.
 struct Peer {
     sender: Sender,
@@ -75,10 +84,10 @@ struct Peer {
 /// One connection.
 struct Conversation<'s> {
     shared: &'s Shared,
-    standing: Standing,
-    guest: &'s mut Guest,
+    visitor: Box<Visitor>,
     mqtt: Session,
-    intake: Intake,
+    /// Made by the first message, and given back by a connection that rests.
+    intake: Option<Box<Intake>>,
     pending: VecDeque<Pending>,
     peer: Option<Peer>,
     will: Option<Box<Will>>,
@@ -90,17 +99,13 @@ struct Conversation<'s> {
 }
 
 /// Serves one connection to its end, or as long as its identity stands.
-pub async fn serve<S>(shared: Arc<Shared>, (standing, guest): (Standing, &mut Guest), mut socket: S)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
-{
+pub async fn serve(shared: &Shared, visitor: Box<Visitor>, mut socket: Box<dyn Duplex>) {
     let now = Instant::now();
     let mut conversation = Conversation {
         mqtt: Session::new(Arc::clone(&shared.limits), now.into_std()),
-        shared: &shared,
-        standing,
-        guest,
-        intake: Intake::default(),
+        shared,
+        visitor,
+        intake: None,
         pending: VecDeque::new(),
         peer: None,
         will: None,
@@ -108,10 +113,46 @@ where
         lapse: None,
         refusals: (now, 0),
     };
-    conversation.run(&mut socket).await;
+    conversation.run(&mut *socket).await;
     // The peer may be gone already, and its next connection waits for this one's end.
     tokio::time::timeout(limits::FAREWELL, socket.shutdown()).await.ok();
     Box::pin(conversation.end()).await;
+}
+
+/// What was read and not taken in yet.
+struct Input {
+    bytes: BytesMut,
+    /// What the next read makes room for.
+    want: usize,
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Self { bytes: BytesMut::new(), want: limits::FIRST_READ_BYTES }
+    }
+}
+
+impl Input {
+    fn make_room(&mut self) {
+        self.bytes.reserve(self.want);
+    }
+
+    /// The last read got so many bytes.
+    fn got(&mut self, read: usize) {
+        let want = match self.want {
+            want if read >= want => want * 2,
+            want if read < want / 4 => want / 2,
+            want => want,
+        };
+        self.want = want.clamp(limits::FIRST_READ_BYTES, limits::READ_BYTES);
+    }
+
+    /// Gives back what it holds for the next read.
+    fn rest(&mut self) {
+        if self.bytes.is_empty() {
+            *self = Self::default();
+        }
+    }
 }
 
 /// What woke the conversation.
@@ -126,10 +167,8 @@ enum Woken {
 }
 
 impl Conversation<'_> {
-    async fn run<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut S) {
-        let mut input = BytesMut::new();
-        let mut events = Vec::new();
-        let mut want = limits::FIRST_READ_BYTES;
+    async fn run(&mut self, socket: &mut dyn Duplex) {
+        let (mut input, mut events) = (Input::default(), Vec::new());
         let mut stopping = self.shared.stopping.clone();
         let mut tick = std::pin::pin!(sleep_until(Instant::now() + self.shared.limits.connect_timeout));
         loop {
@@ -137,7 +176,7 @@ impl Conversation<'_> {
             self.look_at_dues(now);
             let progress = match self.held_until() {
                 Some(_) => Progress::EventsFull,
-                None => self.receive(&mut input, &mut events, now).await,
+                None => self.receive(&mut input.bytes, &mut events, now).await,
             };
             if !self.mqtt.output().is_empty() && self.write(socket).await.is_err() {
                 return self.lost(&mut events);
@@ -149,16 +188,16 @@ impl Conversation<'_> {
             let readable =
                 matches!(progress, Progress::NeedInput(_)) && self.pending.len() < limits::SESSION_CHUNKS;
             if readable {
-                input.reserve(want);
+                input.make_room();
             } else {
                 self.mqtt.pause_keep_alive();
             }
-            if let Some(lapse) = self.standing.lapse(now) {
+            if let Some(lapse) = self.visitor.standing.lapse(now) {
                 self.lapsed(lapse, &mut events);
                 continue;
             }
             let woken = {
-                let Self { pending, peer, standing, .. } = self;
+                let Self { pending, peer, visitor, .. } = self;
                 let ended = peer.as_mut().map(|peer| &mut peer.ended);
                 tokio::select! {
                     biased;
@@ -166,18 +205,15 @@ impl Conversation<'_> {
                         Woken::Answered(told.is_ok())
                     }
                     Ok(end) = async { ended_of(ended).await } => Woken::Ended(end),
-                    read = socket.read_buf(&mut input), if readable => Woken::Read(read),
+                    read = socket.read_buf(&mut input.bytes), if readable => Woken::Read(read),
                     _ = stopping.wait_for(|stopping| *stopping) => Woken::Stopping,
                     () = tick.as_mut() => Woken::Tick,
-                    () = standing.changed() => Woken::Standing,
+                    () = visitor.standing.changed() => Woken::Standing,
                 }
             };
             match woken {
                 Woken::Read(Ok(0) | Err(_)) => return self.lost(&mut events),
-                Woken::Read(Ok(read)) => {
-                    want = if read >= want { want * 2 } else { want / 2 };
-                    want = want.clamp(limits::FIRST_READ_BYTES, limits::READ_BYTES);
-                }
+                Woken::Read(Ok(read)) => input.got(read),
                 Woken::Answered(true) => self.answer(&mut events),
                 // The journal's owner dropped it: the hub stops, and nothing more is acknowledged.
                 Woken::Answered(false) => {
@@ -192,7 +228,10 @@ impl Conversation<'_> {
                     self.finish(&mut events).await;
                     self.mqtt.disconnect(DisconnectReason::ServerShuttingDown, STOPPING, &mut events);
                 }
-                Woken::Tick => self.tick(&mut events),
+                Woken::Tick => {
+                    self.tick(&mut events);
+                    self.rest(&mut input, &mut events);
+                }
                 Woken::Standing => {}
             }
         }
@@ -224,8 +263,9 @@ impl Conversation<'_> {
                         fail_point::reached("session.decoded");
                         if let Some(peer) = &self.peer {
                             let arrived = Arrived::publish(&peer.sender, &publish, now, received, source);
-                            self.shared.ingress.take(&mut self.intake, &active, &arrived);
-                            if self.intake.is_full() {
+                            let intake = self.intake.get_or_insert_default();
+                            self.shared.ingress.take(intake, &active, &arrived);
+                            if intake.is_full() {
                                 self.hand_over(&active, until).await;
                             }
                         }
@@ -233,17 +273,18 @@ impl Conversation<'_> {
                     Event::Inadmissible(publish, why) => {
                         if let Some(peer) = &self.peer {
                             let arrived = Arrived::publish(&peer.sender, &publish, now, received, source);
-                            self.shared.ingress.refuse(&mut self.intake, &active, &arrived, why.into());
+                            let intake = self.intake.get_or_insert_default();
+                            self.shared.ingress.refuse(intake, &active, &arrived, why.into());
                         }
                     }
                     Event::BridgeState(publish) => {
                         if let Some(peer) = &self.peer {
-                            self.intake.note(&peer.sender, &publish, now);
+                            self.intake.get_or_insert_default().note(&peer.sender, &publish, now);
                         }
                     }
                     Event::Release(release) => {
                         if let Some(peer) = &self.peer {
-                            self.intake.release(&peer.sender, release, now);
+                            self.intake.get_or_insert_default().release(&peer.sender, release, now);
                         }
                     }
                     Event::Will(will) => self.will = Some(will),
@@ -256,9 +297,7 @@ impl Conversation<'_> {
                     Event::Closed(closed) => self.closed(closed.reason),
                 }
             }
-            if !self.intake.is_empty() {
-                self.hand_over(&active, until).await;
-            }
+            self.hand_over(&active, until).await;
             if self.held_until().is_some() {
                 return Progress::EventsFull;
             }
@@ -281,19 +320,19 @@ impl Conversation<'_> {
 
     /// Hands over what has gathered. Behind what found no room nothing goes: it would overtake it.
     async fn hand_over(&mut self, active: &Active, until: Instant) {
-        let Some(peer) = &self.peer else { return };
+        let (Some(peer), Some(intake)) = (&self.peer, &mut self.intake) else { return };
         if self.pending.back().is_some_and(|pending| pending.unsent.is_some()) {
-            drop(self.intake.finish(active, &peer.sender));
+            drop(intake.finish(active, &peer.sender));
             return;
         }
-        let handed = self.shared.ingress.hand_over(&mut self.intake, active, &peer.sender, until).await;
+        let handed = self.shared.ingress.hand_over(intake, active, &peer.sender, until).await;
         self.pending.extend(handed);
     }
 
     async fn connect(&mut self, connect: Connect, now: Instant) {
         let mut events = Vec::new();
         let proven =
-            self.standing.identities(connect.user_name.as_deref(), connect.password.as_deref()).await;
+            self.visitor.standing.identities(connect.user_name.as_deref(), connect.password.as_deref()).await;
         let active = self.shared.ingress.policies.current();
         let known = proven.iter().find(|identity| active.source(identity).is_some());
         let refused = match (known, *self.shared.stopping.borrow()) {
@@ -310,7 +349,7 @@ impl Conversation<'_> {
             return self.refuse(refusal, why);
         }
         let Some(identity) = known else { return };
-        self.guest.is_known();
+        self.visitor.guest.is_known();
         let assigned = connect.client_id.is_empty().then(random_client_id);
         let client_id = assigned.as_deref().unwrap_or(&connect.client_id);
         let expiry = if assigned.is_some() { 0 } else { connect.session_expiry };
@@ -435,10 +474,18 @@ impl Conversation<'_> {
         }
     }
 
+    /// Gives back what much traffic took, as it may now and then: there may be none for long.
+    fn rest(&mut self, input: &mut Input, events: &mut Vec<Event>) {
+        self.intake = None;
+        self.pending.shrink_to_fit();
+        events.shrink_to_fit();
+        input.rest();
+    }
+
     fn arm(&self, tick: std::pin::Pin<&mut Sleep>, now: Instant) {
         let session = self.mqtt.deadline().map(Instant::from_std);
         let answers = self.pending.front().map(|pending| pending.since + limits::ACK_GRACE);
-        let due = session.into_iter().chain(answers).chain(self.standing.deadline());
+        let due = session.into_iter().chain(answers).chain(self.visitor.standing.deadline());
         let due = due.chain(self.held_until()).min();
         // Moving a timer costs more than a spare tick: it is moved only when it would fire too late.
         match due {
@@ -448,11 +495,11 @@ impl Conversation<'_> {
         }
     }
 
-    async fn write<S: AsyncWrite + Unpin>(&mut self, socket: &mut S) -> std::io::Result<()> {
+    async fn write(&mut self, mut socket: &mut dyn Duplex) -> std::io::Result<()> {
         // Its successor waits for the end of this connection, and may be the same client come back.
         let within = if self.taken_over { limits::FAREWELL } else { limits::WRITE_TIMEOUT };
         let written = tokio::time::timeout(within, async {
-            socket.write_all_buf(self.mqtt.output()).await?;
+            AsyncWriteExt::write_all_buf(&mut socket, self.mqtt.output()).await?;
             fail_point::reached("session.answered");
             socket.flush().await
         });
@@ -519,16 +566,17 @@ impl Conversation<'_> {
         peer.dues.take(sender, rates, (1, message.topic().len() + message.payload().len()), now);
         let received = ingress.clock.now();
         let arrived = Arrived { sender, message, publish: None, at: now, received, source };
+        let intake = self.intake.get_or_insert_default();
         // It may have lapsed while the will waited.
-        if self.lapse.is_some() || self.standing.lapse(now).is_some() {
+        if self.lapse.is_some() || self.visitor.standing.lapse(now).is_some() {
             self.shared.metrics.rejected("publish", NO_LONGER.said);
             tracing::info!(identity = &*sender.identity, "a will is refused: its client is not who it was");
-            ingress.refuse(&mut self.intake, &active, &arrived, NO_LONGER);
+            ingress.refuse(intake, &active, &arrived, NO_LONGER);
         } else {
-            ingress.take(&mut self.intake, &active, &arrived);
+            ingress.take(intake, &active, &arrived);
         }
         let until = now + limits::ACK_GRACE;
-        if let Some(pending) = ingress.hand_over(&mut self.intake, &active, sender, until).await
+        if let Some(pending) = ingress.hand_over(intake, &active, sender, until).await
             && pending.unsent.is_none()
         {
             // Nobody is there to be told.
@@ -558,4 +606,35 @@ fn random_client_id() -> String {
     // Without randomness two clients could be given one id: the second would only take the first over.
     getrandom::fill(&mut bytes).ok();
     bytes.iter().fold("octroi-".to_owned(), |id, byte| id + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_read_makes_room_for_follows_what_comes_within_bounds_and_rests() {
+        let mut input = Input::default();
+        let room = |input: &mut Input| {
+            input.make_room();
+            input.want
+        };
+        assert_eq!(room(&mut input), limits::FIRST_READ_BYTES);
+        for _ in 0..20 {
+            let full = room(&mut input);
+            input.got(full);
+        }
+        assert_eq!(room(&mut input), limits::READ_BYTES, "full reads");
+        input.got(limits::READ_BYTES / 2);
+        assert_eq!(room(&mut input), limits::READ_BYTES, "one that is half as large comes again");
+        input.got(1);
+        assert_eq!(room(&mut input), limits::READ_BYTES / 2);
+
+        input.bytes.extend_from_slice(b"half a packet");
+        input.rest();
+        assert_eq!(&input.bytes[..], b"half a packet", "nothing that came is given up");
+        input.bytes.clear();
+        input.rest();
+        assert_eq!((input.bytes.capacity(), input.want), (0, limits::FIRST_READ_BYTES));
+    }
 }

@@ -27,7 +27,7 @@ use octroi::patience::Patience;
 use octroi::pipeline::Ingress;
 use octroi::policies::{Active, Bits, Policies, Store};
 use octroi::record::{Message, RecordKind, Refusal};
-use octroi::session::{Shared, serve};
+use octroi::session::{Shared, Visitor, serve};
 use octroi::sessions::Sessions;
 use octroi::turns::Turns;
 use octroi_journal::sim::SimDisk;
@@ -165,10 +165,11 @@ impl Hub {
     async fn connect(&mut self) -> Line {
         let (near, far) = duplex(SOCKET_BYTES);
         let stranger = self.shared.admission.stranger().await;
-        let mut guest = self.shared.admission.enter(Ipv4Addr::LOCALHOST.into(), stranger).unwrap();
+        let guest = self.shared.admission.enter(Ipv4Addr::LOCALHOST.into(), stranger).unwrap();
         let standing = Standing::new(IdentifyBy::UsernameOnly, &self.credentials, Arc::new(Still));
         let shared = Arc::clone(&self.shared);
-        self.tasks.spawn(async move { serve(shared, (standing, &mut guest), far).await });
+        let visitor = Box::new(Visitor { standing, guest });
+        self.tasks.spawn(async move { serve(&shared, visitor, Box::new(far)).await });
         Line { near, sent: Vec::new(), unsent: BytesMut::new(), replies: AckReader::default(), deaf: false }
     }
 
