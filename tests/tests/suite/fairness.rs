@@ -235,7 +235,7 @@ impl Drop for Flood {
 
 /// Measures in the order quiet, loud, quiet, loud, so that what the machine does besides falls on both.
 pub(crate) fn in_turn(probe: &Probe, mut loud: impl FnMut(&mut dyn FnMut())) -> Vec<[Latencies; 2]> {
-    let (turns, time) = if needs::long() { (6, 10) } else { (2, 3) };
+    let (turns, time) = if needs::long() { (6, 10) } else { (2, 5) };
     let measure = || probe.during(|| sleep(Duration::from_secs(time))).1;
     let turn = |_| {
         let (quiet, mut in_noise) = (measure(), Latencies::default());
