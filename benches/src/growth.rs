@@ -161,8 +161,9 @@ pub fn measure(axis: Axis, at: usize, ground: &Ground) -> Outcome<Point> {
 pub fn backlog(ground: &Ground, gib: u64) -> Outcome<Vec<(u64, Point)>> {
     let setup = Setup::out_of_reach(written(ground, 1, 1)?);
     let hub = Hub::start(&ground.octroi, &setup, ground.directory.join("hub"))?;
+    let most = gib << 10;
     let (mut points, mut waiting, mut step) = (Vec::new(), 0, 64);
-    while waiting < gib << 10 {
+    loop {
         let messages = (step << 20) / WAITING_BYTES as u64;
         let load = Load { messages, ..load(50, WAITING_BYTES, messages) };
         let cpu = hub.process.cpu()?;
@@ -170,9 +171,12 @@ pub fn backlog(ground: &Ground, gib: u64) -> Outcome<Vec<(u64, Point)>> {
         let point = Point::of(&hub, messages, &seen, cpu)?;
         println!("backlog {waiting} MiB: {point}");
         points.push((waiting, point));
+        if waiting == most {
+            break;
+        }
         waiting += step;
-        // Each step doubles what waits.
-        step = waiting;
+        // Each step doubles what waits; the last is a look at the most of it.
+        step = if waiting == most { step.min(1024) } else { waiting.min(most - waiting) };
     }
     // Its drain would wait for a target that never comes.
     hub.give_up()?;

@@ -258,7 +258,7 @@ bind = "{mqtt}"
 identify_by = "username-only"
 
 [journal]
-limit = "40 GiB"
+limit = "64 GiB"
 
 [http]
 bind = "{http}"
