@@ -48,6 +48,8 @@ struct Series {
 }
 
 fn run(args: &Args) -> Outcome<()> {
+    // Before anything is written, which may be to the tree itself.
+    let commit = machine::commit();
     fs::create_dir_all(&args.out)?;
     let (dir, file_system) = disk::own_directory(&args.dir)?;
     let machine = format!("{}; {file_system}; bare disk: {}", machine::described()?, disk::measure(&dir)?);
@@ -64,7 +66,6 @@ fn run(args: &Args) -> Outcome<()> {
     for series in &all {
         fs::write(args.out.join(format!("{}.svg", series.name)), plotted(series)?)?;
     }
-    let commit = machine::commit();
     let command: Vec<String> = std::env::args().skip(1).collect();
     let figures = json!({
         "machine": machine, "commit": commit, "arguments": command,
