@@ -10,6 +10,8 @@ const WIDTH: f64 = 560.0;
 const PANEL: f64 = 170.0;
 const GAP: f64 = 40.0;
 const LEFT: f64 = 80.0;
+/// The width of one of a name's characters.
+const CHARACTER: f64 = 7.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 52.0;
 const BOTTOM: f64 = 50.0;
@@ -41,7 +43,15 @@ pub fn svg(title: &str, axis: &str, at: &[(f64, String)], panels: &[Panel]) -> O
         draw(&mut text, panel, top, &places)?;
     }
     let foot = height - BOTTOM;
-    for (x, (_, name)) in places.iter().zip(at) {
+    let after = places.iter().zip(at).skip(1).map(Some).chain([None]);
+    for ((x, (_, name)), after) in places.iter().zip(at).zip(after) {
+        // The last name is wanted most: one that would stand in the next is left out.
+        let stands_in_it = |(next, (_, its)): (&f64, &(f64, String))| {
+            next - x < CHARACTER * (name.len() + its.len()) as f64 / 2.0
+        };
+        if after.is_some_and(stands_in_it) {
+            continue;
+        }
         writeln!(
             text,
             "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
@@ -153,6 +163,14 @@ mod tests {
         let places = places(&at);
         let steps: Vec<f64> = places.windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!((steps[0] - steps[1]).abs() < 1e-9 && (steps[2] - 2.0 * steps[1]).abs() < 1e-9, "{steps:?}");
+    }
+
+    #[test]
+    fn a_name_that_would_stand_in_the_next_is_left_out() {
+        let panel = Panel { label: "rate".to_owned(), values: vec![(1.0, 2.0, 3.0); 3] };
+        let at = [1.0, 16_384.0, 20_480.0].map(|at| (at, format!("{at}")));
+        let text = svg("rate", "MiB", &at, &[panel]).unwrap();
+        assert!(text.contains(">1<") && text.contains(">20480<") && !text.contains(">16384<"));
     }
 
     #[test]
