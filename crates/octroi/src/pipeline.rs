@@ -424,6 +424,9 @@ impl Relay {
         let (target, origin) = (self.target.clone(), self.origin.clone());
         let active = policies.current();
         let now = self.clock.now();
+        if let Some(turn) = again_in(active.epoch(now.date()), at) {
+            return Ok(turn);
+        }
         let gate = Gate {
             policies: &policies,
             active: &active,
@@ -550,11 +553,8 @@ impl Relay {
     /// Drives the outlet and takes in what it says.
     fn poll(&mut self, at: &mut Position, wait: Duration) -> Result<Turn, RelayError> {
         let now = self.clock.now();
-        if self.epoch() != at.epoch {
-            // INVARIANT: what waits was gated in the epoch of now. What the outlet still queues is dropped,
-            // and everything that is not acknowledged is gated again.
-            at.epoch = self.epoch();
-            return Ok(Turn::Rewind(lowest(at)));
+        if let Some(turn) = again_in(self.epoch(), at) {
+            return Ok(turn);
         }
         match self.outlet.poll(wait, now) {
             Ok(progress) => self.progressed(progress, at, now),
@@ -608,6 +608,13 @@ impl Relay {
         }
         Ok(())
     }
+}
+
+/// INVARIANT: what waits was gated in the epoch of now. In another one what the outlet still queues is dropped, and
+/// everything that is not acknowledged is gated again.
+fn again_in(epoch: (u64, octroi_policy::Date), at: &mut Position) -> Option<Turn> {
+    let before = std::mem::replace(&mut at.epoch, epoch);
+    (epoch != before).then(|| Turn::Rewind(lowest(at)))
 }
 
 /// The lowest record that was offered and is not acknowledged.
