@@ -25,7 +25,6 @@ fn parts(criterion: &mut Criterion) {
         });
     }
     group.finish();
-    fs::remove_dir_all(&directory).ok();
 }
 
 /// The time of so many rounds alone: what comes before them is measured with one round, and taken off.

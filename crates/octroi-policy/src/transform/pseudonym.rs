@@ -64,10 +64,9 @@ impl PseudonymKey {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
         }
-        for byte in mac.finalize().into_bytes().iter().take(16) {
-            hex.extend(char::from_digit(u32::from(byte >> 4), 16));
-            hex.extend(char::from_digit(u32::from(byte & 15), 16));
-        }
+        let digest = mac.finalize().into_bytes();
+        let halves = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
+        hex.extend(halves.filter_map(|half| char::from_digit(half.into(), 16)));
         hex
     }
 
