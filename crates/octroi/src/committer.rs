@@ -391,8 +391,9 @@ impl Committer {
     fn finish(&mut self, group: Group, durable: Durable, now: Duration) -> Result<bool, CommitError> {
         self.sealed = false;
         self.moved = true;
-        // Intents and registrations are read back by relays: shown at once.
-        let show = group.progressed || !group.notes.is_empty() || !group.registered.is_empty();
+        // Intents and registrations are read back by relays: shown at once. Sessions are not shown.
+        let read_back = group.notes.iter().any(|(kind, ..)| !kind.is_of_sessions());
+        let show = group.progressed || read_back || !group.registered.is_empty();
         self.watermark.pressed.store(group.bytes >= limits::PRESSED_GROUP_BYTES, Ordering::Relaxed);
         let acked = Acked::at(durable);
         if group.progressed {
@@ -484,7 +485,7 @@ impl Committer {
         let stats = self.journal.stats();
         let targets = self.journal.targets().into_iter();
         self.view.store(Arc::new(JournalView {
-            ledger: self.ledger.clone(),
+            ledger: self.ledger.without_sessions(),
             targets: targets.map(|target| (target.name, target.bit, target.cursor)).collect(),
             bytes: stats.bytes_on_disk,
             next_seq: self.journal.next_seq(),

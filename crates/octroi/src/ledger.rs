@@ -269,6 +269,25 @@ impl Ledger {
         snapshot::write(self, out);
     }
 
+    /// What others are shown of it: no sessions, of which there may be a hundred thousand.
+    #[must_use]
+    pub fn without_sessions(&self) -> Self {
+        let Self { tally, done, served, assigned_below, usage, epoch, intents, fate, paused, .. } = self;
+        Self {
+            tally: tally.clone(),
+            done: done.clone(),
+            served: served.clone(),
+            assigned_below: assigned_below.clone(),
+            usage: usage.clone(),
+            epoch: epoch.clone(),
+            intents: intents.clone(),
+            fate: fate.clone(),
+            paused: paused.clone(),
+            sessions: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+        }
+    }
+
     /// Adds what a writer counted; `by`: the sender's identity, unless it was the hub.
     pub fn add(&mut self, tally: &Tally, by: Option<&str>) {
         self.tally.add(tally);

@@ -1,22 +1,23 @@
 //! Sockets: accept, TLS, WebSocket, and a task for each connection. Handshakes
-//! happen off the accept loop, with one time-out for all.
+//! happen on threads of their own (`handshakes.rs`), with one time-out for all.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admission::Guest;
 use crate::clock::Clock;
 use crate::config::{IdentifyBy, Transport};
 use crate::duplex::Duplex;
 use crate::fail_point;
+use crate::handshakes::Handshakes;
 use crate::identity::credentials::Credentials;
 use crate::identity::standing::Standing;
 use crate::limits;
@@ -88,9 +89,14 @@ pub struct Door {
     pub transport: Transport,
 }
 
-/// Accepts until the hub stops; then waits for its connections to finish.
-pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>) {
-    let mut tasks = JoinSet::new();
+/// Accepts until the hub stops; then waits for its sessions to finish. Handshakes run on threads of their own.
+pub async fn run(
+    listener: Listener,
+    shared: Arc<Shared>,
+    handshakes: Handshakes,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let (mut arriving, mut sessions) = (JoinSet::new(), JoinSet::new());
     let Listener { socket: bound, door } = listener;
     let Some(bound) = bound.opened(&door, &mut stopping).await else { return };
     loop {
@@ -101,8 +107,14 @@ pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::R
         let (accepted, stranger) = tokio::select! {
             next = next => next,
             _ = stopping.wait_for(|stopping| *stopping) => break,
+            Some(arrived) = arriving.join_next() => {
+                if let Ok(Some((visitor, socket))) = arrived {
+                    sessions.spawn(session::serve(Arc::clone(&shared), visitor, socket));
+                }
+                continue;
+            }
             // Finished ones are taken away, so that the set holds live connections only.
-            Some(_) = tasks.join_next() => continue,
+            Some(_) = sessions.join_next() => continue,
         };
         let (socket, address) = match accepted {
             Ok((socket, address)) => (socket, address.ip()),
@@ -124,33 +136,38 @@ pub async fn run(listener: Listener, shared: Arc<Shared>, mut stopping: watch::R
         };
         // Acks are small and wanted at once; a socket that refuses the option still works.
         socket.set_nodelay(true).ok();
-        tasks.spawn(come_in(Arc::clone(&shared), Arc::clone(&door), socket, guest));
+        let mut standing =
+            Standing::new(door.identify_by.clone(), &door.credentials, Arc::clone(&door.clock));
+        let tls = standing.tls();
+        let visitor = Box::new(Visitor { standing, guest });
+        if tls.is_none() && door.transport == Transport::Tcp {
+            sessions.spawn(session::serve(Arc::clone(&shared), visitor, Box::new(socket)));
+        } else {
+            let arrival = shake_hands(Arc::clone(&shared), Arc::clone(&door), tls, visitor, socket);
+            handshakes.spawn(&mut arriving, arrival);
+        }
+        // Thousands may wait in the kernel's queue, and others for this thread.
+        tokio::task::yield_now().await;
     }
     drop(bound);
-    while tasks.join_next().await.is_some() {}
-}
-
-/// One connection, from its first byte to its end.
-async fn come_in(shared: Arc<Shared>, door: Arc<Door>, socket: TcpStream, guest: Guest) {
-    let standing = Standing::new(door.identify_by.clone(), &door.credentials, Arc::clone(&door.clock));
-    let mut visitor = Box::new(Visitor { standing, guest });
-    // On the heap: what it takes is not to be held by whoever is connected.
-    let Some(socket) = Box::pin(shake_hands(&shared, &door, &mut visitor, socket)).await else { return };
-    session::serve(&shared, visitor, socket).await;
+    // Who has not come in by now does not.
+    drop(arriving);
+    while sessions.join_next().await.is_some() {}
 }
 
 /// The handshakes of TLS and of WebSocket, as the door asks for them. `None`: one of them failed.
 async fn shake_hands(
-    shared: &Shared,
-    door: &Door,
-    visitor: &mut Visitor,
+    shared: Arc<Shared>,
+    door: Arc<Door>,
+    tls: Option<Arc<ServerConfig>>,
+    mut visitor: Box<Visitor>,
     socket: TcpStream,
-) -> Option<Box<dyn Duplex>> {
+) -> Option<(Box<Visitor>, Box<dyn Duplex>)> {
     let by = Instant::now() + limits::HANDSHAKE;
-    let socket: Box<dyn Duplex> = match visitor.standing.tls() {
+    let socket: Box<dyn Duplex> = match tls {
         None => Box::new(socket),
         Some(tls) => {
-            let handshake = shared.handshakes.take(TlsAcceptor::from(tls).accept(socket));
+            let handshake = TlsAcceptor::from(tls).accept(socket);
             let Ok(Ok(socket)) = tokio::time::timeout_at(by, handshake).await else {
                 shared.metrics.rejected("accept", "tls_handshake");
                 return None;
@@ -161,10 +178,10 @@ async fn shake_hands(
             Box::new(socket)
         }
     };
-    let Transport::WebSocket { origins } = &door.transport else { return Some(socket) };
+    let Transport::WebSocket { origins } = &door.transport else { return Some((visitor, socket)) };
     let most = usize::try_from(shared.limits.packet_bytes).unwrap_or(usize::MAX);
     match tokio::time::timeout_at(by, websocket::accept(socket, origins, most)).await {
-        Ok(Ok(socket)) => Some(Box::new(socket)),
+        Ok(Ok(socket)) => Some((visitor, Box::new(socket))),
         Ok(Err(_)) | Err(_) => {
             shared.metrics.rejected("accept", "websocket_handshake");
             None

@@ -69,6 +69,12 @@ impl RecordKind {
         Self::from_number(number).ok_or(RecordError { field: "kind (it may be a later release's)" })
     }
 
+    /// Whether it says that a persistent session began, goes on otherwise, or ended.
+    #[must_use]
+    pub const fn is_of_sessions(self) -> bool {
+        matches!(self, Self::SessionOpened | Self::SessionExpiry | Self::SessionEnded)
+    }
+
     /// The kind with that number; numbers from 0xF0 are the journal's own.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {

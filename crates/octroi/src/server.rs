@@ -39,6 +39,7 @@ use crate::committer::{Control, Inbox, JournalView, Watermark};
 use crate::config::{Config, Environment};
 use crate::exit::{Exit, Failure, OrExit};
 use crate::fail_point;
+use crate::handshakes::Handshakes;
 use crate::identity::watcher::{Shown, Watcher};
 use crate::intake::Shares;
 use crate::keeper::{Errand, Keeper};
@@ -53,7 +54,6 @@ use crate::session::Shared;
 use crate::sessions::Sessions;
 use crate::state::State;
 use crate::status::Status;
-use crate::turns::Turns;
 
 /// A target's relay as the rest of the hub sees it.
 struct RelaySeen {
@@ -173,15 +173,16 @@ impl Server {
         let shared = Arc::new(Shared {
             ingress: ingress(&parts, shares),
             admission,
-            handshakes: Turns::of(std::thread::available_parallelism().map_or(1, usize::from)),
             sessions: std::mem::take(&mut self.sessions),
             metrics: Arc::clone(&parts.metrics),
             limits: Arc::new(limits::mqtt()),
             stopping: stopping.clone(),
         });
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let handshakes = Handshakes::start(processors).or_exit(Exit::Io)?;
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            accepting.spawn(listener::run(listener, Arc::clone(&shared), stopping.clone()));
+            accepting.spawn(listener::run(listener, Arc::clone(&shared), handshakes.clone(), stopping.clone()));
         }
         for broker in brokers {
             accepting.spawn(broker.run(Arc::clone(&shared)));

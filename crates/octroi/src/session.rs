@@ -32,7 +32,6 @@ use crate::pipeline::{Ingress, Pending};
 use crate::policies::Active;
 use crate::quota::Dues;
 use crate::sessions::{Asks, End, EnterError, Entered, Place, Sessions};
-use crate::turns::Turns;
 
 /// What every session shares.
 pub struct Shared {
@@ -40,8 +39,6 @@ pub struct Shared {
     pub ingress: Ingress,
     /// How many may be connected.
     pub admission: Arc<Admission>,
-    /// TLS handshakes, a few at a time.
-    pub handshakes: Turns,
     /// Who is connected.
     pub sessions: Sessions,
     /// Counters.
@@ -99,11 +96,11 @@ struct Conversation<'s> {
 }
 
 /// Serves one connection to its end, or as long as its identity stands.
-pub async fn serve(shared: &Shared, visitor: Box<Visitor>, mut socket: Box<dyn Duplex>) {
+pub async fn serve(shared: Arc<Shared>, visitor: Box<Visitor>, mut socket: Box<dyn Duplex>) {
     let now = Instant::now();
     let mut conversation = Conversation {
         mqtt: Session::new(Arc::clone(&shared.limits), now.into_std()),
-        shared,
+        shared: &shared,
         visitor,
         intake: None,
         pending: VecDeque::new(),

@@ -1,6 +1,8 @@
 //! Thousands of TLS clients at once, from a process of their own: what each
 //! costs in memory, how soon all are back after a restart, and what the
-//! clients that are connected already notice of the storm.
+//! clients that are connected already notice of the storm. The thousands have
+//! a processor only while nobody else wants it, as if they were elsewhere: the
+//! kernel would have the hub wait for them as for anybody.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +14,12 @@ use octroi_tests::probe::Probe;
 use octroi_tests::process::{Process, free_port, wait_until};
 use octroi_tests::{needs, policy, report};
 
+use crate::fairness;
+
+/// Storms of the long form.
+const STORMS: usize = 3;
+/// What is measured before each.
+const SETTLE: Duration = Duration::from_secs(10);
 /// What a connected client that says nothing may cost.
 const MOST_BYTES: u64 = 40 << 10;
 
@@ -53,7 +61,11 @@ impl Crowd {
     fn start(door: &Door, clients: u64) -> Self {
         let identity = door.pki.issue(policy::COUNTS.user, Validity::Month);
         let text = |path: PathBuf| path.display().to_string();
+        // Where the clients have no machine of their own: whoever else wants a processor has it before them.
         let arguments = [
+            "--idle".to_owned(),
+            "0".to_owned(),
+            env!("CARGO_BIN_EXE_crowd").to_owned(),
             format!("127.0.0.1:{}", door.port),
             clients.to_string(),
             text(door.pki.authority()),
@@ -61,8 +73,11 @@ impl Crowd {
             text(identity.key),
         ];
         let directory = door.directory.path();
-        let program = Path::new(env!("CARGO_BIN_EXE_crowd"));
-        let process = Process::start(program, &arguments, directory, &directory.join("crowd.log")).unwrap();
+        let program = Path::new("/usr/bin/chrt");
+        let log = directory.join("crowd.log");
+        // What an earlier crowd said is not this one's.
+        std::fs::remove_file(&log).ok();
+        let process = Process::start(program, &arguments, directory, &log).unwrap();
         Self { process, clients }
     }
 
@@ -100,38 +115,46 @@ fn thousands_of_tls_clients_cost_little_come_back_soon_and_hold_up_nobody() {
     hub.run();
 
     let probe = Probe::start(hub.mqtt(), &policy::WASTE, Version::V5, Duration::from_millis(10));
-    let settle = Duration::from_secs(if needs::long() { 20 } else { 5 });
-    let (_, before) = probe.during(|| std::thread::sleep(settle));
-    let empty = hub.process().resident_bytes();
     let within = Duration::from_secs(120);
-    let ((crowd, came), storm) = probe.during(|| {
-        let crowd = Crowd::start(&door, clients);
-        let came = crowd.connected(within);
-        (crowd, came)
-    });
-    // What the handshakes took is given back by then.
-    std::thread::sleep(Duration::from_secs(15));
-    let each = hub.process().resident_bytes().saturating_sub(empty) / clients;
-    let [connected, closed, refused] = crowd.counts();
-    assert_eq!((connected, closed), (clients, 0), "nobody is closed, {refused} had to try again");
+    let (mut crowd, mut came, mut each, mut turns) = (None::<Crowd>, Vec::new(), None, Vec::new());
+    for _ in 0..if needs::long() { STORMS } else { 1 } {
+        if crowd.take().is_some() {
+            let alone = || hub.metrics().sum("octroi_connections", &[]) < 2.0;
+            wait_until("the last storm is over", within, alone);
+        }
+        let (_, before) = probe.during(|| std::thread::sleep(SETTLE));
+        let empty = hub.process().resident_bytes();
+        let (new, beside) = probe.during(|| {
+            let crowd = Crowd::start(&door, clients);
+            came.push(format!("{:.1} s", crowd.connected(within).as_secs_f64()));
+            crowd
+        });
+        turns.push([before, beside]);
+        // Of a hub that is new.
+        each.get_or_insert_with(|| {
+            // What the handshakes took is given back by then.
+            std::thread::sleep(Duration::from_secs(15));
+            hub.process().resident_bytes().saturating_sub(empty) / clients
+        });
+        let [connected, closed, refused] = new.counts();
+        assert_eq!((connected, closed), (clients, 0), "nobody is closed, {refused} had to try again");
+        crowd = Some(new);
+    }
     drop(probe);
 
     hub.kill();
     hub.run();
+    let (crowd, each) = (crowd.expect("one storm at least"), each.expect("one storm at least"));
     let back = crowd.connected(within);
-    let ratio = storm.p99_over(&before);
     report::table(
         &format!("{clients} clients with TLS certificates"),
         &[
-            ("all connected after", format!("{:.1} s", came.as_secs_f64())),
+            ("all connected after", came.join(", ")),
             ("memory of each", format!("{:.1} KiB", each as f64 / 1024.0)),
             ("all back after a restart", format!("{:.1} s", back.as_secs_f64())),
-            ("acknowledgements before", before.said()),
-            ("during the storm", storm.said()),
-            ("p99, as a multiple", format!("{ratio:.2}")),
         ],
     );
     assert!(each <= MOST_BYTES, "{each} bytes for each client");
     assert!(back <= Duration::from_secs(30), "the last is back after {back:?}");
-    assert!(!needs::long() || ratio <= 5.0, "{ratio:.2} times the p99 during the storm");
+    fairness::within(5.0, "acknowledgements beside a storm of TLS clients", &turns);
 }

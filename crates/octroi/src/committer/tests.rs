@@ -143,3 +143,26 @@ fn a_reader_that_waits_is_woken_when_the_watermark_passes_what_it_has_seen() {
         }
     });
 }
+
+#[test]
+fn sessions_are_kept_and_not_shown_and_a_storm_of_them_shows_nothing_anew() {
+    let mut rig = Rig::new();
+    let view = Arc::clone(&rig.committer.view);
+    let note = |rig: &mut Rig, kind, bytes| {
+        rig.committer.inbox.control(Control::Note { kind, bytes, done: None });
+        rig.step();
+    };
+    // From here on nothing is due to be shown for its age.
+    let before = view.load_full();
+    for client in 0..100 {
+        let session = crate::ledger::session_record(&format!("id:a\0c{client}"), 60);
+        note(&mut rig, RecordKind::SessionOpened, session);
+    }
+    assert_eq!(rig.committer.ledger.sessions.len(), 100);
+    assert!(Arc::ptr_eq(&view.load_full(), &before), "each of them would be shown all the others");
+    let epoch = crate::ledger::epoch_record("abcd", octroi_policy::Timestamp(5));
+    note(&mut rig, RecordKind::Epoch, epoch);
+    let after = view.load_full();
+    assert_eq!((&*after.ledger.epoch.policy, after.ledger.sessions.len()), ("abcd", 0));
+    assert_eq!(rig.committer.ledger.without_sessions(), after.ledger);
+}

@@ -77,7 +77,7 @@ impl Watermark {
 /// What others see of the owner's state; swapped whole after each commit.
 #[derive(Clone, Debug, Default)]
 pub struct JournalView {
-    /// What the journal adds up to.
+    /// What the journal adds up to, without its sessions.
     pub ledger: Ledger,
     /// Name, bit and cursor of each target.
     pub targets: Vec<(String, TargetBit, u64)>,

@@ -29,7 +29,6 @@ use octroi::policies::{Active, Bits, Policies, Store};
 use octroi::record::{Message, RecordKind, Refusal};
 use octroi::session::{Shared, Visitor, serve};
 use octroi::sessions::Sessions;
-use octroi::turns::Turns;
 use octroi_journal::sim::SimDisk;
 use octroi_journal::{Batch, Journal, Options};
 use octroi_mqtt::client::{self, AckReader, Connect, Publish, Reply};
@@ -143,7 +142,6 @@ impl Hub {
                 shares: Shares::new(limits::IN_FLIGHT_BYTES),
             },
             admission: Arc::new(Admission::new(Caps { all, source: all, address: all })),
-            handshakes: Turns::of(1),
             sessions: Sessions::default(),
             metrics: Arc::clone(&stage.metrics),
             limits: Arc::new(limits::mqtt()),
@@ -167,9 +165,8 @@ impl Hub {
         let stranger = self.shared.admission.stranger().await;
         let guest = self.shared.admission.enter(Ipv4Addr::LOCALHOST.into(), stranger).unwrap();
         let standing = Standing::new(IdentifyBy::UsernameOnly, &self.credentials, Arc::new(Still));
-        let shared = Arc::clone(&self.shared);
         let visitor = Box::new(Visitor { standing, guest });
-        self.tasks.spawn(async move { serve(&shared, visitor, Box::new(far)).await });
+        self.tasks.spawn(serve(Arc::clone(&self.shared), visitor, Box::new(far)));
         Line { near, sent: Vec::new(), unsent: BytesMut::new(), replies: AckReader::default(), deaf: false }
     }
 
