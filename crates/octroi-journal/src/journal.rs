@@ -323,6 +323,11 @@ impl Journal {
         Reader::new(Arc::clone(&self.disk), Arc::clone(&self.shared), from)
     }
 
+    /// The most bytes that a snapshot may have, the target table and its frame among them.
+    pub fn snapshot_most(&self) -> u64 {
+        state_most(self.options.segment_bytes)
+    }
+
     /// Figures, for metrics and status.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -619,6 +624,11 @@ fn salt(seed: u64, base_seq: u64) -> u64 {
     (z ^ (z >> 31)) | (1 << 32)
 }
 
+/// The most that a segment holds of state at its head, where it stands twice.
+fn state_most(segment_bytes: u64) -> u64 {
+    segment_bytes / 8
+}
+
 /// Both as of before the group that the segment is made for: that group may never come to be.
 fn state_body(targets: &Targets, snapshot: &[u8]) -> Vec<u8> {
     let table = targets.encode_durable();
@@ -635,7 +645,7 @@ fn make_segment(
     header: &SegmentHeader,
     state: &[u8],
 ) -> Result<(Box<dyn DiskFile>, u64), Failure> {
-    let max = header.segment_bytes / 8;
+    let max = state_most(header.segment_bytes);
     let mut first = Chunk::state(state);
     if first.frame_bytes() > max {
         return Err(Failure::SnapshotTooLarge { bytes: first.frame_bytes(), max });

@@ -78,6 +78,8 @@ pub struct Committer {
     deferred: VecDeque<Control>,
     /// By target, what is not on record yet: its totals, and everything below is among them.
     owed: BTreeMap<u8, (Done, u64)>,
+    /// What sessions may take of a snapshot.
+    sessions_most: u64,
     sealed: bool,
     /// When others were last shown the state, and whether it has moved since.
     shown: Duration,
@@ -100,6 +102,8 @@ struct Group {
     barriers: Vec<oneshot::Sender<Acked>>,
     /// Whose open packet identifiers are asked for.
     sessions: Vec<(String, oneshot::Sender<Vec<u16>>)>,
+    /// By how much it lets sessions grow.
+    sessions_grow: u64,
     advanced: bool,
     stop: bool,
 }
@@ -125,6 +129,7 @@ impl Committer {
         metrics: Arc<Metrics>,
     ) -> Self {
         let mut committer = Self {
+            sessions_most: journal.snapshot_most() / limits::SESSIONS_FRACTION,
             journal,
             ledger,
             inbox,
@@ -293,7 +298,12 @@ impl Committer {
                 group.advanced = true;
             }
             Control::Aside { target, cursor } => self.stage_aside(target, cursor, group),
-            Control::Note { kind, bytes, done } => group.notes.push((kind, bytes, done)),
+            Control::Note { kind, bytes, done } => {
+                // Without a note the session is not promised.
+                if self.sessions_find_room(self.ledger.grows_by_note(kind, &bytes), group) {
+                    group.notes.push((kind, bytes, done));
+                }
+            }
             Control::Register { names, reply } => {
                 let head = self.journal.next_seq();
                 let bits = names.iter().map(|name| self.journal.register_target(name, head));
@@ -368,9 +378,20 @@ impl Committer {
         }
     }
 
+    /// Whether the group may let sessions grow by so much.
+    fn sessions_find_room(&self, bytes: u64, group: &mut Group) -> bool {
+        let grow = group.sessions_grow + bytes;
+        let fits = bytes == 0 || self.ledger.session_bytes() + grow <= self.sessions_most;
+        if fits {
+            group.sessions_grow = grow;
+        }
+        fits
+    }
+
     fn stage_chunks(&mut self, group: &mut Group) {
         while let Some(append) = self.waiting.pop_front() {
-            let Some(append) = self.parked.keep(append, &self.ledger.usage) else { continue };
+            let fits = self.sessions_find_room(self.ledger.grows_by_chunk(&append.tally), group);
+            let Some(append) = self.parked.keep(append, &self.ledger.usage, fits) else { continue };
             let Append { chunk, tally, by, budget, done } = append;
             let (bytes, targets) = (chunk.frame_bytes(), chunk.targets());
             match self.journal.append_leaving(chunk, limits::OWN_RECORDS_BYTES) {

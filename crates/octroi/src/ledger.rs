@@ -6,16 +6,17 @@
 //! INVARIANT: `apply` over a record's bytes and `add` of the tally that its
 //! writer counted come to the same (`a_tally_counted_by_the_writer_is_the_one_read_back`).
 
+mod sessions;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use octroi_policy::{Outcome, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
 use crate::outlet::Bounds;
 use crate::record::{
     Aggregate, Exchanges, Fate, Input, Intent, Log, Message, Pause, Progress, RecordError, RecordKind,
-    Refusal, Step, StoredOutcome, What, WindowClosed, put_text,
+    Refusal, StoredOutcome, What, WindowClosed, put_text,
 };
 use crate::snapshot::{self, SnapshotError};
 use crate::usage::Usage;
@@ -253,6 +254,9 @@ pub struct Ledger {
     /// Of those sessions: packet identifiers of QoS 2 publishes that were not released.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub exchanges: BTreeMap<String, BTreeSet<u16>>,
+    /// What both take of the snapshot.
+    #[serde(skip)]
+    session_bytes: u64,
 }
 
 impl Ledger {
@@ -261,31 +265,14 @@ impl Ledger {
     /// # Errors
     /// It is of a later release, or none.
     pub fn from_snapshot(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        snapshot::read(bytes)
+        let mut ledger: Self = snapshot::read(bytes)?;
+        ledger.count_sessions();
+        Ok(ledger)
     }
 
     /// Appends the snapshot.
     pub fn write_snapshot(&self, out: &mut Vec<u8>) {
         snapshot::write(self, out);
-    }
-
-    /// What others are shown of it: no sessions, of which there may be a hundred thousand.
-    #[must_use]
-    pub fn without_sessions(&self) -> Self {
-        let Self { tally, done, served, assigned_below, usage, epoch, intents, fate, paused, .. } = self;
-        Self {
-            tally: tally.clone(),
-            done: done.clone(),
-            served: served.clone(),
-            assigned_below: assigned_below.clone(),
-            usage: usage.clone(),
-            epoch: epoch.clone(),
-            intents: intents.clone(),
-            fate: fate.clone(),
-            paused: paused.clone(),
-            sessions: BTreeMap::new(),
-            exchanges: BTreeMap::new(),
-        }
     }
 
     /// Adds what a writer counted; `by`: the sender's identity, unless it was the hub.
@@ -305,29 +292,6 @@ impl Ledger {
     fn announced(&mut self, fate: Fate) {
         self.tally.fate(&fate);
         self.fate = Some(fate);
-    }
-
-    /// A session that is not on record has nothing on record.
-    fn exchange(&mut self, Exchanges { session, steps }: &Exchanges) {
-        if !self.sessions.contains_key(session) {
-            return;
-        }
-        let mut open = self.exchanges.remove(session).unwrap_or_default();
-        for step in steps {
-            match step {
-                Step::Opened(packet_id) => open.insert(*packet_id),
-                Step::Released(packet_id) => open.remove(packet_id),
-            };
-        }
-        if !open.is_empty() {
-            self.exchanges.insert(session.clone(), open);
-        }
-    }
-
-    /// The packet identifiers of a session's QoS 2 publishes that were not released.
-    #[must_use]
-    pub fn open_exchanges(&self, session: &str) -> Vec<u16> {
-        self.exchanges.get(session).into_iter().flatten().copied().collect()
     }
 
     /// Applies one record, as read back.
@@ -390,28 +354,6 @@ impl Ledger {
                 }
             }
             RecordKind::Kept => {}
-        }
-        Ok(())
-    }
-
-    /// What becomes of a persistent session.
-    fn session(&mut self, kind: RecordKind, bytes: &[u8]) -> Result<(), RecordError> {
-        let mut input = Input(bytes);
-        if kind == RecordKind::SessionEnded {
-            let session = input.text("session")?;
-            self.exchanges.remove(session);
-            self.sessions.remove(session);
-            return Ok(());
-        }
-        let expiry = input.u32("expiry")?;
-        let session = input.text("session")?;
-        if kind == RecordKind::SessionOpened {
-            self.exchanges.remove(session);
-            if self.sessions.len() < limits::SESSIONS {
-                self.sessions.insert(session.to_owned(), expiry);
-            }
-        } else if let Some(known) = self.sessions.get_mut(session) {
-            *known = expiry;
         }
         Ok(())
     }

@@ -115,6 +115,9 @@ pub const BACKLOG_FRACTION: u64 = 2;
 pub const SOURCE_SHARE: u64 = 50;
 /// Persistent MQTT sessions on record.
 pub const SESSIONS: usize = 100_000;
+/// What those and their open packet identifiers may take of the state that a segment holds at its head, as a
+/// fraction of it: beyond, no session is promised and QoS 2 publishes of those that are wait.
+pub const SESSIONS_FRACTION: u64 = 2;
 /// Expired sessions that a CONNECT takes off the record.
 pub const SESSIONS_SWEPT: usize = 8;
 /// Size of a policy, all its files.

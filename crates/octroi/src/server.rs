@@ -182,7 +182,8 @@ impl Server {
         let handshakes = Handshakes::start(processors).or_exit(Exit::Io)?;
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            accepting.spawn(listener::run(listener, Arc::clone(&shared), handshakes.clone(), stopping.clone()));
+            let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
+            accepting.spawn(listener::run(listener, shared, handshakes.clone(), stopping));
         }
         for broker in brokers {
             accepting.spawn(broker.run(Arc::clone(&shared)));

@@ -202,3 +202,28 @@ fn one_source_that_fills_the_quarantine_and_its_share_of_the_journal_holds_up_no
     assert!(served.count() > 0);
     within(1.2, "acknowledgements beside a source that stands at its share of the journal", &measured);
 }
+
+/// Clients name their sessions, and the names of all stand at the head of each segment of the journal: here half a
+/// mebibyte at most, where those of this one source come to two.
+#[test]
+fn sessions_of_one_source_take_their_part_of_the_journals_state_and_no_more() {
+    let mut hub = Hub::prepared(&[], "");
+    hub.configure("[journal]\nlimit = \"64 MiB\"\n");
+    hub.run();
+    let is_resumed = |hub: &Hub, number: u32| {
+        let wire = Wire::connect(hub.mqtt(), Version::V5, &format!("{number:02000}"), policy::COUNTS.user);
+        wire.expect("it is let in, whether or not its session is promised").session_present()
+    };
+    assert!((0..1_000).all(|number| !is_resumed(&hub, number)), "they are new");
+    assert!(is_resumed(&hub, 0) && !is_resumed(&hub, 999), "the first are promised, the last are not");
+
+    // Several segments begin with that state, and a start reads it back.
+    let streams = [pictures(8 << 10), policy::WASTE];
+    let plan = Plan { version: Version::V5, connections: 2, window: 20, rate: None, messages: Some(2_000) };
+    let outcome = Load::start(hub.mqtt(), &streams, plan, 0).finish(Duration::from_secs(60));
+    hub.kill();
+    hub.run();
+    assert!(is_resumed(&hub, 0) && !is_resumed(&hub, 999), "as it was on record");
+    judge_archives(&hub, &streams, &[outcome], Duration::from_secs(60))
+        .assert_kept("one source names more sessions than the journal's state has room for");
+}

@@ -1,5 +1,5 @@
 //! Chunks that wait because their sender's messages take as much of the journal
-//! as they may. They wait here, so that those of others pass them. How much that
+//! as they may, or sessions as much of its state. They wait here, so that those of others pass them. How much that
 //! is, is asked anew each time: the policy in force may say it.
 //!
 //! INVARIANT: a sender's chunks stay in order: behind one that waits, all do.
@@ -47,26 +47,34 @@ impl Parked {
         self.by.keys().map(|by| &**by)
     }
 
-    /// Keeps a chunk whose sender's messages take what they may; gives back any other.
-    pub(super) fn keep(&mut self, append: Append, usage: &Usage) -> Option<Append> {
+    /// Keeps a chunk whose sender's messages take what they may, or whose QoS 2 packet identifiers find no room
+    /// (`fits`); gives back any other.
+    pub(super) fn keep(&mut self, append: Append, usage: &Usage, fits: bool) -> Option<Append> {
         let Some(by) = append.by.clone() else { return Some(append) };
         if !self.by.contains_key(&by) {
             let most = (self.most)(&by);
             let passed = self.passed.entry(Arc::clone(&by)).or_default();
-            if !usage.is_over(&by, most.saturating_sub(*passed)) {
+            let over = usage.is_over(&by, most.saturating_sub(*passed));
+            if fits && !over {
                 *passed += append.tally.bytes;
                 return Some(append);
             }
-            self.say(&by, most);
+            self.say(&by, most, over);
         }
         self.by.entry(by).or_default().push_back(append);
         None
     }
 
-    fn say(&mut self, by: &Arc<str>, most: u64) {
-        let due = self.said.get(by).is_none_or(|said| self.now >= *said + limits::SAID_AGAIN);
-        if due {
-            self.said.insert(Arc::clone(by), self.now);
+    fn say(&mut self, by: &Arc<str>, most: u64, over: bool) {
+        if self.said.get(by).is_some_and(|said| self.now < *said + limits::SAID_AGAIN) {
+            return;
+        }
+        self.said.insert(Arc::clone(by), self.now);
+        if !over {
+            tracing::warn!(sender = %by,
+                "this sender's QoS 2 messages wait: persistent sessions and their open packet identifiers take \
+                 what they may of the journal's state; let sessions expire sooner, or raise `journal.limit`");
+        } else {
             tracing::warn!(sender = %by, most,
                 "this sender's messages take what they may of the journal: no more are taken until its targets \
                  catch up, or the smaller of `journal.source_share` and its `quota.journal_bytes` is raised");
@@ -135,7 +143,7 @@ mod tests {
         let mut offer = |parked: &mut Parked, usage: &Usage, by, bytes| {
             let (append, receiver) = append(by, bytes);
             told.push(receiver);
-            parked.keep(append, usage).is_some()
+            parked.keep(append, usage, true).is_some()
         };
         assert!(!offer(&mut parked, &usage, Some("loud"), 1) && !offer(&mut parked, &usage, Some("loud"), 2));
         assert!(offer(&mut parked, &usage, Some("quiet"), 3), "another sender");
@@ -159,7 +167,7 @@ mod tests {
         let mut offer = |parked: &mut Parked, usage: &Usage, append| {
             let (append, receiver): (Append, _) = append;
             told.push(receiver);
-            parked.keep(append, usage).is_some()
+            parked.keep(append, usage, true).is_some()
         };
         usage.add("loud", 30);
         let taken = [60, 60, 60].map(|bytes| offer(&mut parked, &usage, append(Some("loud"), bytes)));
@@ -181,7 +189,7 @@ mod tests {
         usage.turn((0, 10), 64, nobody());
         let [(one, _), (two, told), (three, _)] = [1, 2, 3].map(|bytes| append(Some("loud"), bytes));
         for append in [one, two, three] {
-            assert!(parked.keep(append, &usage).is_none());
+            assert!(parked.keep(append, &usage, true).is_none());
         }
         usage.turn((10, 20), 64, nobody());
         let mut waiting = VecDeque::new();

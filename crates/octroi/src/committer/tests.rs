@@ -4,6 +4,7 @@ use octroi_journal::sim::SimDisk;
 use octroi_journal::{Batch, Options, Reader};
 
 use super::*;
+use crate::record::{Exchanges, Step};
 
 /// A quarter of what a segment takes.
 const CHUNK_BYTES: usize = 12 << 10;
@@ -165,4 +166,55 @@ fn sessions_are_kept_and_not_shown_and_a_storm_of_them_shows_nothing_anew() {
     let after = view.load_full();
     assert_eq!((&*after.ledger.epoch.policy, after.ledger.sessions.len()), ("abcd", 0));
     assert_eq!(rig.committer.ledger.without_sessions(), after.ledger);
+}
+
+/// Clients name their sessions and packet identifiers, and all of them stand at the head of each segment.
+#[test]
+fn sessions_take_their_part_of_the_state_and_the_journal_goes_on() {
+    let mut rig = Rig::new();
+    let most = rig.committer.sessions_most;
+    let session = |number: u64| format!("id:a\0{number:0100}");
+    let open = |rig: &mut Rig, number| {
+        let bytes = crate::ledger::session_record(&session(number), 60);
+        let (done, mut told) = oneshot::channel();
+        rig.committer.inbox.control(Control::Note {
+            kind: RecordKind::SessionOpened,
+            bytes,
+            done: Some(done),
+        });
+        rig.step();
+        told.try_recv().is_ok()
+    };
+    let promised = (0..100).take_while(|number| open(&mut rig, *number)).count();
+    assert!((20..40).contains(&promised), "{promised} of some 110 bytes in {most}");
+    // Packet identifiers of a session that is on record find no more room than another session.
+    let exchange = |rig: &Rig, steps: Vec<Step>| {
+        let (done, told) = oneshot::channel();
+        let exchanges = Exchanges { session: session(0), steps };
+        let tally = Tally { exchanges: Some(exchanges), ..Tally::default() };
+        let mut records = ChunkBuilder::new(0);
+        records.push(RecordKind::Message as u8, 0, &[b"q"]).unwrap();
+        let append = Append { chunk: records.finish(), tally, by: Some("id:a".into()), budget: None, done };
+        rig.committer.inbox.append(append);
+        told
+    };
+    let mut opened = exchange(&rig, (0..20).map(Step::Opened).collect());
+    // Everything else goes on, over segments that begin with that state.
+    let segment = rig.committer.journal.stats().active_seq;
+    for _ in 0..20 {
+        let mut told = rig.hand_over(b'-');
+        rig.step();
+        assert!(told.try_recv().is_ok());
+        assert!(rig.committer.ledger.session_bytes() <= most);
+    }
+    assert!(rig.committer.journal.stats().active_seq > segment, "another segment began");
+    assert!(opened.try_recv().is_err(), "it waits");
+    for number in 1..4 {
+        let bytes = crate::ledger::session_ended_record(&session(number));
+        rig.committer.inbox.control(Control::Note { kind: RecordKind::SessionEnded, bytes, done: None });
+    }
+    rig.step();
+    rig.step();
+    assert!(opened.try_recv().is_ok(), "there is room again");
+    assert_eq!(rig.committer.ledger.open_exchanges(&session(0)).len(), 20);
 }

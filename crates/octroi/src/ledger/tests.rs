@@ -1,6 +1,7 @@
 use octroi_policy::{Label, Reason, SpaceIx};
 
 use super::*;
+use crate::record::Step;
 
 #[test]
 fn a_tally_counted_by_the_writer_is_the_one_read_back() {
@@ -214,4 +215,48 @@ fn a_message_that_went_nowhere_shows_in_the_balance() {
     ledger.tally.received = 3;
     ledger.tally.routed = 2;
     assert_eq!(ledger.unaccounted(), 1);
+}
+
+proptest::proptest! {
+    /// What happens to two sessions, whose names need escaping or not: kind and packet identifier.
+    #[test]
+    fn what_sessions_take_of_a_snapshot_is_counted(
+        steps in proptest::collection::vec((0_u8..5, proptest::bool::ANY, 0_u16..40), 0..60),
+    ) {
+        let mut ledger = Ledger::default();
+        for (step, plain, packet_id) in steps {
+            let session = if plain { "id:a\0c" } else { "id:\u{1}\"\\é\0c" };
+            let exchange = |step| Tally {
+                exchanges: Some(Exchanges { session: session.to_owned(), steps: vec![step] }),
+                ..Tally::default()
+            };
+            let before = ledger.session_bytes();
+            let note = |ledger: &mut Ledger, kind, bytes: &[u8]| {
+                let most = ledger.grows_by_note(kind, bytes);
+                ledger.apply(kind, 0, bytes).unwrap();
+                most
+            };
+            let chunk = |ledger: &mut Ledger, tally: &Tally| {
+                let most = ledger.grows_by_chunk(tally);
+                ledger.add(tally, None);
+                most
+            };
+            let most = match step {
+                0 => note(&mut ledger, RecordKind::SessionOpened, &session_record(session, packet_id.into())),
+                1 => note(&mut ledger, RecordKind::SessionExpiry, &session_record(session, u32::MAX)),
+                2 => note(&mut ledger, RecordKind::SessionEnded, &session_ended_record(session)),
+                3 => chunk(&mut ledger, &exchange(Step::Opened(packet_id))),
+                _ => chunk(&mut ledger, &exchange(Step::Released(packet_id))),
+            };
+            proptest::prop_assert!(ledger.session_bytes() <= before + most, "step {step}");
+        }
+        let json = |ledger: &Ledger| {
+            serde_json::to_vec(&ledger.sessions).unwrap().len() + serde_json::to_vec(&ledger.exchanges).unwrap().len()
+        };
+        let braces = json(&Ledger::default()) as u64;
+        proptest::prop_assert!(ledger.session_bytes() + braces >= json(&ledger) as u64);
+        let mut bytes = Vec::new();
+        ledger.write_snapshot(&mut bytes);
+        proptest::prop_assert_eq!(Ledger::from_snapshot(&bytes).unwrap(), ledger);
+    }
 }
