@@ -90,12 +90,8 @@ pub struct Door {
 }
 
 /// Accepts until the hub stops; then waits for its sessions to finish. Handshakes run on threads of their own.
-pub async fn run(
-    listener: Listener,
-    shared: Arc<Shared>,
-    handshakes: Handshakes,
-    mut stopping: watch::Receiver<bool>,
-) {
+pub async fn run(listener: Listener, shared: Arc<Shared>, handshakes: Handshakes) {
+    let mut stopping = shared.stopping.clone();
     let (mut arriving, mut sessions) = (JoinSet::new(), JoinSet::new());
     let Listener { socket: bound, door } = listener;
     let Some(bound) = bound.opened(&door, &mut stopping).await else { return };

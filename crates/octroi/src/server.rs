@@ -176,14 +176,13 @@ impl Server {
             sessions: std::mem::take(&mut self.sessions),
             metrics: Arc::clone(&parts.metrics),
             limits: Arc::new(limits::mqtt()),
-            stopping: stopping.clone(),
+            stopping,
         });
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let handshakes = Handshakes::start(processors).or_exit(Exit::Io)?;
         let mut accepting = JoinSet::new();
         for listener in listeners {
-            let (shared, stopping) = (Arc::clone(&shared), stopping.clone());
-            accepting.spawn(listener::run(listener, shared, handshakes.clone(), stopping));
+            accepting.spawn(listener::run(listener, Arc::clone(&shared), handshakes.clone()));
         }
         for broker in brokers {
             accepting.spawn(broker.run(Arc::clone(&shared)));
