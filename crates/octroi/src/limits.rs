@@ -74,6 +74,8 @@ pub const YIELD_BYTES: u32 = 4 << 10;
 pub const GIVE_WAY: Duration = Duration::from_secs(1);
 /// One read of a relay from the journal.
 pub const RELAY_READ_BYTES: usize = 1 << 20;
+/// Records that a relay judges before it lets others have the processor.
+pub const RELAY_TURN: usize = 128;
 /// How long a relay sleeps, at most, when it has nothing to do.
 pub const RELAY_IDLE: Duration = Duration::from_millis(200);
 /// How long a reader of the journal that was woken lets more records gather before it reads.
