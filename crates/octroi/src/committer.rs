@@ -80,6 +80,8 @@ pub struct Committer {
     owed: BTreeMap<u8, (Done, u64)>,
     /// What sessions may take of a snapshot.
     sessions_most: u64,
+    /// They take that, and it has been said.
+    sessions_full: bool,
     sealed: bool,
     /// When others were last shown the state, and whether it has moved since.
     shown: Duration,
@@ -130,6 +132,7 @@ impl Committer {
     ) -> Self {
         let mut committer = Self {
             sessions_most: journal.snapshot_most() / limits::SESSIONS_FRACTION,
+            sessions_full: false,
             journal,
             ledger,
             inbox,
@@ -300,7 +303,8 @@ impl Committer {
             Control::Aside { target, cursor } => self.stage_aside(target, cursor, group),
             Control::Note { kind, bytes, done } => {
                 // Without a note the session is not promised.
-                if self.sessions_find_room(self.ledger.grows_by_note(kind, &bytes), group) {
+                let grows = self.ledger.grows_by_note(kind, &bytes);
+                if self.sessions_find_room(grows, group) {
                     group.notes.push((kind, bytes, done));
                 }
             }
@@ -378,19 +382,28 @@ impl Committer {
         }
     }
 
-    /// Whether the group may let sessions grow by so much.
-    fn sessions_find_room(&self, bytes: u64, group: &mut Group) -> bool {
-        let grow = group.sessions_grow + bytes;
-        let fits = bytes == 0 || self.ledger.session_bytes() + grow <= self.sessions_most;
+    /// Whether the group may let sessions grow by so much. Said once, until an eighth is free again.
+    fn sessions_find_room(&mut self, bytes: u64, group: &mut Group) -> bool {
+        let (taken, most) = (self.ledger.session_bytes() + group.sessions_grow, self.sessions_most);
+        let fits = bytes == 0 || taken + bytes <= most;
         if fits {
-            group.sessions_grow = grow;
+            group.sessions_grow += bytes;
+            self.sessions_full &= taken > most / 8 * 7;
+        } else if !std::mem::replace(&mut self.sessions_full, true) {
+            tracing::warn!(
+                most,
+                "persistent sessions and their open QoS 2 packet identifiers take what they may of the journal's \
+                 state: no new session is promised, and QoS 2 messages of those that are wait; let clients ask \
+                 for a shorter session expiry, or raise `journal.limit`"
+            );
         }
         fits
     }
 
     fn stage_chunks(&mut self, group: &mut Group) {
         while let Some(append) = self.waiting.pop_front() {
-            let fits = self.sessions_find_room(self.ledger.grows_by_chunk(&append.tally), group);
+            let grows = self.ledger.grows_by_chunk(&append.tally);
+            let fits = self.sessions_find_room(grows, group);
             let Some(append) = self.parked.keep(append, &self.ledger.usage, fits) else { continue };
             let Append { chunk, tally, by, budget, done } = append;
             let (bytes, targets) = (chunk.frame_bytes(), chunk.targets());

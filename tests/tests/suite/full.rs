@@ -216,6 +216,7 @@ fn sessions_of_one_source_take_their_part_of_the_journals_state_and_no_more() {
     };
     assert!((0..1_000).all(|number| !is_resumed(&hub, number)), "they are new");
     assert!(is_resumed(&hub, 0) && !is_resumed(&hub, 999), "the first are promised, the last are not");
+    assert_eq!(hub.log().matches("no new session is promised").count(), 1, "said once: {}", hub.log());
 
     // Several segments begin with that state, and a start reads it back.
     let streams = [pictures(8 << 10), policy::WASTE];

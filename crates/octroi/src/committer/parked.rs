@@ -1,6 +1,7 @@
 //! Chunks that wait because their sender's messages take as much of the journal
-//! as they may, or sessions as much of its state. They wait here, so that those of others pass them. How much that
-//! is, is asked anew each time: the policy in force may say it.
+//! as they may, or sessions as much of its state. They wait here, so that those
+//! of others pass them. How much that is, is asked anew each time: the policy in
+//! force may say it.
 //!
 //! INVARIANT: a sender's chunks stay in order: behind one that waits, all do.
 //! INVARIANT: what a sender's messages take is at most what they may, and a chunk.
@@ -59,22 +60,18 @@ impl Parked {
                 *passed += append.tally.bytes;
                 return Some(append);
             }
-            self.say(&by, most, over);
+            if over {
+                self.say(&by, most);
+            }
         }
         self.by.entry(by).or_default().push_back(append);
         None
     }
 
-    fn say(&mut self, by: &Arc<str>, most: u64, over: bool) {
-        if self.said.get(by).is_some_and(|said| self.now < *said + limits::SAID_AGAIN) {
-            return;
-        }
-        self.said.insert(Arc::clone(by), self.now);
-        if !over {
-            tracing::warn!(sender = %by,
-                "this sender's QoS 2 messages wait: persistent sessions and their open packet identifiers take \
-                 what they may of the journal's state; let sessions expire sooner, or raise `journal.limit`");
-        } else {
+    fn say(&mut self, by: &Arc<str>, most: u64) {
+        let due = self.said.get(by).is_none_or(|said| self.now >= *said + limits::SAID_AGAIN);
+        if due {
+            self.said.insert(Arc::clone(by), self.now);
             tracing::warn!(sender = %by, most,
                 "this sender's messages take what they may of the journal: no more are taken until its targets \
                  catch up, or the smaller of `journal.source_share` and its `quota.journal_bytes` is raised");
