@@ -19,7 +19,21 @@ impl Ledger {
     /// What others are shown of it: no sessions.
     #[must_use]
     pub fn without_sessions(&self) -> Self {
-        let Self { tally, done, served, assigned_below, usage, epoch, intents, fate, paused, .. } = self;
+        // Every field by name: one that is new is shown, or left out here.
+        let Self {
+            tally,
+            done,
+            served,
+            assigned_below,
+            usage,
+            epoch,
+            intents,
+            fate,
+            paused,
+            sessions: _,
+            exchanges: _,
+            session_bytes: _,
+        } = self;
         Self {
             tally: tally.clone(),
             done: done.clone(),
